@@ -1,0 +1,38 @@
+// npm run bench: builds bench/ and lists its benchmarks, one a line with the first line of its opening comment.
+// npm run bench -- NAME args: runs that one.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { program, root, tool } from './lib.mjs';
+
+/** Files of bench/ that can be run; those of its folders, and those that begin with `_`, are parts. */
+function benchmarks() {
+  return readdirSync(join(root, 'bench'))
+    .filter((file) => /^[^_].*\.ts$/.test(file) && !/\.(d|test)\.ts$/.test(file))
+    .map((file) => file.slice(0, -3))
+    .sort();
+}
+
+function summary(name) {
+  const text = readFileSync(join(root, 'bench', `${name}.ts`), 'utf8');
+  const comment = /^(?:#!.*\n)?\s*(?:\/\/\s*(.*)|\/\*\*?[\s*]*(.*))/.exec(text);
+  return (comment?.[1] ?? comment?.[2] ?? '').replace(/\s*\*\/\s*$/, '').trim();
+}
+
+function list(names) {
+  if (names.length === 0) console.log('bench/ holds no benchmark yet');
+  const width = Math.max(0, ...names.map((name) => name.length));
+  for (const name of names) console.log(`${name.padEnd(width)}  ${summary(name)}`);
+}
+
+const [name, ...args] = process.argv.slice(2);
+const names = existsSync(join(root, 'bench')) ? benchmarks() : [];
+if (name === undefined) {
+  list(names);
+} else if (!names.includes(name)) {
+  console.error(`no benchmark is called ${name}; there are:`);
+  list(names);
+  process.exit(2);
+} else {
+  if (tool('tsc', ['-b', 'bench']) !== 0) process.exit(1);
+  process.exit(program(process.execPath, [join(root, 'bench', 'dist', `${name}.js`), ...args]).status);
+}
