@@ -32,7 +32,12 @@ module.exports = {
       comment: 'A package is used by its name, never by a path into its folders.',
       severity: 'error',
       from: { path: '^((packages|apps)/[^/]+|bench|e2e|scripts)/' },
-      to: { path: '^(packages|apps)/[^/]+/', pathNot: '^$1/', dependencyTypes: ['local'] },
+      to: {
+        path: '^(packages|apps)/[^/]+/',
+        pathNot: '^$1/',
+        dependencyTypes: ['local'],
+        dependencyTypesNot: ['aliased-workspace'],
+      },
     },
     {
       name: 'no-import-of-a-build',
