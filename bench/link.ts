@@ -1,7 +1,8 @@
 /**
- * What the link layer costs: one message and a 4-byte answer between two processes, over a plain node:net socket (A), over
- * our TCP link (B), and over our TCP link with the receiver's buffers kept (C), as a runner keeps them. The three take turns,
- * so that a busy machine is busy for all; the table shows medians in ms, and what B and C add to A.
+ * What the link layer adds to a bare socket: one message and a 4-byte answer between two processes.
+ *
+ * A is a plain node:net socket, B our TCP link, C our TCP link with the receiver's buffers kept, as a runner keeps them. The
+ * three take turns, so that a busy machine is busy for all; the table shows medians in ms, and what B and C add to A.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
