@@ -1,0 +1,346 @@
+/** The one suite that every `Engine` has to pass. Only tests import it. */
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import {
+  type DataType,
+  DistrEdgeError,
+  DTYPE_BYTES,
+  floats,
+  floatTensor,
+  intTensor,
+  type Tensor,
+} from '@distredge/core';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { Engine, EngineOptions } from './engine.js';
+import { ONNX_TYPE, onnxModel, vectorModel } from './fixtures.js';
+
+const NO_WEIGHTS: ReadonlyMap<string, Uint8Array> = new Map();
+const x = (...values: number[]): Tensor => floatTensor(values, [values.length]);
+const values = (tensor: Tensor | undefined): number[] => [...floats(tensor as Tensor)];
+const stagedFolders = (): string[] => readdirSync(tmpdir()).filter((name) => name.startsWith('distredge-weights-'));
+
+/** Expects a rejection with `ENGINE_FAILED` and these facts. */
+async function failure(promise: Promise<unknown>, facts: object = {}): Promise<void> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(DistrEdgeError);
+  expect(error).toMatchObject({ code: 'ENGINE_FAILED', ...facts });
+}
+
+/** Holds the engines of `makeEngine` to the contract in `engine.ts`. */
+export function describeEngineCompliance(name: string, makeEngine: (options?: EngineOptions) => Engine): void {
+  describe(`${name} keeps the engine contract`, () => {
+    let engine: Engine;
+    /** Models on vectors of open length: a + b, −x, x as it is. */
+    let add: number;
+    let neg: number;
+
+    beforeEach(async () => {
+      engine = makeEngine({ threads: 1 });
+      add = await engine.load({ model: vectorModel('Add', ['a', 'b'], 'sum'), weights: NO_WEIGHTS });
+      neg = await engine.load({ model: vectorModel('Neg', ['x'], 'y'), weights: NO_WEIGHTS });
+    });
+    afterEach(() => engine.close());
+
+    /** −x, from a tensor or a slot, handed back. */
+    const negate = (source: { tensor: Tensor } | { slot: number }) =>
+      engine.run({ model: neg, inputs: [{ name: 'x', ...source }], outputs: [{ name: 'y', fetch: true }] });
+
+    /** Fills a slot with −x. */
+    const fill = (slot: number, ...numbers: number[]) =>
+      engine.run({
+        model: neg,
+        inputs: [{ name: 'x', tensor: x(...numbers) }],
+        outputs: [{ name: 'y', slot, fetch: false }],
+      });
+
+    it('computes, for every size of an open dimension', async () => {
+      for (const numbers of [[1, 2, 3], [4], [5, 6, 7, 8]]) {
+        const { outputs } = await negate({ tensor: x(...numbers) });
+        expect(outputs).toHaveLength(1);
+        expect(outputs[0]).toMatchObject({ dtype: 'float32', shape: [numbers.length] });
+        expect(values(outputs[0])).toEqual(numbers.map((value) => -value));
+      }
+    });
+
+    it('names itself and tells when it computed, on the wall clock', async () => {
+      expect(engine.name).toMatch(/^\S+ \d+\.\d+/);
+      const before = performance.timeOrigin + performance.now();
+      const { start, end } = await negate({ tensor: x(1) });
+      const after = performance.timeOrigin + performance.now();
+      expect(start).toBeGreaterThan(before - 5);
+      expect(end).toBeGreaterThanOrEqual(start);
+      expect(end).toBeLessThan(after + 5);
+    });
+
+    it.each(Object.keys(ONNX_TYPE) as (keyof typeof ONNX_TYPE)[])('carries %s tensors bit by bit', async (dtype) => {
+      const model = await engine.load({ model: vectorModel('Identity', ['x'], 'y', dtype), weights: NO_WEIGHTS });
+      const bytes = Uint8Array.from({ length: 3 * DTYPE_BYTES[dtype] }, (_, i) => (dtype === 'bool' ? i % 2 : i + 1));
+      const tensor: Tensor = { dtype, shape: [3], data: bytes.slice() };
+      const { outputs } = await engine.run({
+        model,
+        inputs: [{ name: 'x', tensor }],
+        outputs: [{ name: 'y', fetch: true }],
+      });
+      expect(outputs).toEqual([{ dtype, shape: [3], data: bytes }]);
+    });
+
+    it('reads inputs that are views at any offset', async () => {
+      const bytes = new Uint8Array(64);
+      const data = bytes.subarray(3, 15);
+      data.set(x(1, 2, 3).data);
+      const { outputs } = await negate({ tensor: { dtype: 'float32', shape: [3], data } });
+      expect(values(outputs[0])).toEqual([-1, -2, -3]);
+      expect(bytes.byteLength).toBe(64);
+    });
+
+    it('reads two inputs that share one buffer', async () => {
+      const tensor = x(1, 2);
+      const inputs = [
+        { name: 'a', tensor },
+        { name: 'b', tensor },
+      ];
+      const { outputs } = await engine.run({ model: add, inputs, outputs: [{ name: 'sum', fetch: true }] });
+      expect(values(outputs[0])).toEqual([2, 4]);
+    });
+
+    it('reads shared memory', async () => {
+      const data = new Uint8Array(new SharedArrayBuffer(8));
+      data.set(x(1, 2).data);
+      expect(values((await negate({ tensor: { dtype: 'float32', shape: [2], data } })).outputs[0])).toEqual([-1, -2]);
+    });
+
+    it('takes empty tensors, again and again', async () => {
+      const empty = x();
+      for (let i = 0; i < 2; i++) expect((await negate({ tensor: empty })).outputs).toEqual([x()]);
+    });
+
+    it('keeps slots between calls and models', async () => {
+      expect((await fill(7, 1, 2)).outputs).toEqual([]);
+      for (let i = 0; i < 2; i++) {
+        const { outputs } = await engine.run({
+          model: add,
+          inputs: [
+            { name: 'b', slot: 7 },
+            { name: 'a', tensor: x(10, 10) },
+          ],
+          outputs: [{ name: 'sum', fetch: true }],
+        });
+        expect(values(outputs[0])).toEqual([9, 8]);
+      }
+    });
+
+    it('hands an output back and keeps it in slots, independently', async () => {
+      const { outputs } = await engine.run({
+        model: neg,
+        inputs: [{ name: 'x', tensor: x(1, 2) }],
+        outputs: [
+          { name: 'y', slot: 0, fetch: true },
+          { name: 'y', slot: 1, fetch: false },
+        ],
+      });
+      outputs[0]?.data.fill(0);
+      await engine.run({
+        model: add,
+        inputs: [
+          { name: 'a', slot: 0 },
+          { name: 'b', slot: 1 },
+        ],
+        outputs: [{ name: 'sum', fetch: false }],
+        release: [0],
+      });
+      expect(values((await negate({ slot: 1 })).outputs[0])).toEqual([1, 2]);
+      await failure(negate({ slot: 0 }));
+    });
+
+    it('overwrites a slot, also from itself', async () => {
+      await fill(3, 1);
+      await fill(3, 2, 3);
+      await engine.run({
+        model: neg,
+        inputs: [{ name: 'x', slot: 3 }],
+        outputs: [{ name: 'y', slot: 3, fetch: false }],
+      });
+      expect(values((await negate({ slot: 3 })).outputs[0])).toEqual([-2, -3]);
+    });
+
+    it('releases slots after the call that names them, and all on demand', async () => {
+      await fill(1, 5);
+      await fill(2, 6);
+      const inputs = [{ name: 'x', slot: 1 }];
+      await engine.run({ model: neg, inputs, outputs: [{ name: 'y', fetch: false }], release: [1, 99] });
+      await failure(negate({ slot: 1 }), { expected: 'one of the slots 2', got: 'slot 1' });
+      await engine.clearSlots();
+      await failure(negate({ slot: 2 }), { expected: 'one of the slots (none is filled)' });
+    });
+
+    it('serves calls in order, without waiting for the caller', async () => {
+      const waiting = [fill(0, 1), negate({ slot: 0 }), fill(0, 2), negate({ slot: 0 })];
+      const cleared = engine.clearSlots();
+      await failure(negate({ slot: 0 }));
+      await cleared;
+      const results = await Promise.all(waiting);
+      expect([values(results[1]?.outputs[0]), values(results[3]?.outputs[0])]).toEqual([[1], [2]]);
+    });
+
+    it('goes on after a failed call', async () => {
+      await failure(negate({ slot: 5 }));
+      expect(values((await negate({ tensor: x(4) })).outputs[0])).toEqual([-4]);
+    });
+
+    it('returns outputs in the order of the call', async () => {
+      const model = onnxModel({
+        nodes: [
+          { op: 'Neg', inputs: ['x'], outputs: ['n'] },
+          { op: 'Abs', inputs: ['x'], outputs: ['p'] },
+        ],
+        inputs: [{ name: 'x', type: 'float32', shape: [1] }],
+        outputs: ['n', 'p'].map((output) => ({ name: output, type: 'float32', shape: [1] }) as const),
+      });
+      const handle = await engine.load({ model, weights: NO_WEIGHTS });
+      for (const order of [['p', 'n'], ['n', 'p'], ['p']]) {
+        const { outputs } = await engine.run({
+          model: handle,
+          inputs: [{ name: 'x', tensor: x(3) }],
+          outputs: order.map((output) => ({ name: output, fetch: true })),
+        });
+        expect(outputs.map((tensor) => values(tensor))).toEqual(order.map((output) => [output === 'n' ? -3 : 3]));
+      }
+    });
+
+    describe('weights outside the model', () => {
+      /** y = x + w, with w of two elements at an offset of a blob. */
+      const biased = (location: string, offset: number): Uint8Array =>
+        onnxModel({
+          nodes: [{ op: 'Add', inputs: ['x', 'w'], outputs: ['y'] }],
+          inputs: [{ name: 'x', type: 'float32', shape: ['n'] }],
+          outputs: [{ name: 'y', type: 'float32', shape: ['n'] }],
+          weights: [{ name: 'w', shape: [2], location, offset }],
+        });
+      const blob = (): Uint8Array => {
+        const bytes = new Uint8Array(40).subarray(5, 29);
+        bytes.set(x(1, 2, 30, 40).data, 4);
+        return bytes;
+      };
+      const inputs = () => [{ name: 'x', tensor: x(100, 200) }];
+      const outputs = [{ name: 'y', fetch: true }];
+
+      it.each(['w.bin', 'features.0/weight', '../w'])('reads them at an offset of the blob %s', async (location) => {
+        const weights = new Map([[location, blob()]]);
+        const [first, second] = await Promise.all(
+          [4, 12].map((offset) => engine.load({ model: biased(location, offset), weights })),
+        );
+        // The blob stays with the caller, who may reuse it at once.
+        weights.get(location)?.fill(0);
+        const run = async (model: number) =>
+          values((await engine.run({ model, inputs: inputs(), outputs })).outputs[0]);
+        expect(await run(first as number)).toEqual([101, 202]);
+        expect(await run(second as number)).toEqual([130, 240]);
+      });
+
+      it('leaves no file behind, whether loading succeeds or not', async () => {
+        const before = stagedFolders();
+        const weights = new Map([['w', blob()]]);
+        await engine.load({ model: biased('w', 0), weights });
+        await failure(engine.load({ model: biased('w', 20), weights }), {
+          got: expect.stringContaining('out of bounds'),
+        });
+        await failure(engine.load({ model: new Uint8Array([1, 2, 3]), weights }));
+        // Other test files may stage weights meanwhile, so only ours count: those that stay.
+        await expect.poll(() => stagedFolders().filter((folder) => !before.includes(folder))).toEqual([]);
+      });
+
+      it.each(['missing', 'package.json', '../package.json', '/etc/hostname'])(
+        'reads no file: %s',
+        async (location) => {
+          for (const weights of [NO_WEIGHTS, new Map([['w', blob()]])]) {
+            await failure(engine.load({ model: biased(location, 0), weights }));
+          }
+        },
+      );
+    });
+
+    describe('refuses', () => {
+      const outputs = [{ name: 'y', fetch: true }];
+
+      it('bytes that are no model, in the own words of the engine', async () => {
+        const model = new TextEncoder().encode('no model');
+        await failure(engine.load({ model, weights: NO_WEIGHTS }), {
+          where: 'model of 8 bytes',
+          got: expect.stringMatching(/protobuf/i),
+        });
+      });
+
+      it('a model that is unknown or unloaded', async () => {
+        await engine.unload(neg);
+        const facts = { where: `model ${neg}`, expected: `one of ${add}` };
+        await failure(negate({ tensor: x(1) }), facts);
+        await failure(engine.unload(neg), facts);
+      });
+
+      it('inputs that the model does not have, and too few', async () => {
+        const given = (name: string) => ({ name, tensor: x(1) });
+        await failure(engine.run({ model: add, inputs: [given('x')], outputs }), { expected: 'a, b', got: 'x' });
+        await failure(engine.run({ model: neg, inputs: [given('x'), given('z')], outputs }), { got: 'x, z' });
+        await failure(engine.run({ model: neg, inputs: [], outputs }), { expected: 'x', got: '' });
+      });
+
+      it('outputs that the model does not have, and none', async () => {
+        const inputs = [{ name: 'x', tensor: x(1) }];
+        const call = { model: neg, inputs, outputs: [{ name: 'q', fetch: true }] };
+        await failure(engine.run(call), { expected: 'some of y', got: 'q' });
+        await failure(engine.run({ ...call, inputs: [{ name: 'x', tensor: x(1) }], outputs: [] }), { got: 'none' });
+      });
+
+      it('an input of another type, with the words of the engine', async () => {
+        const where = `model ${neg}`;
+        await failure(negate({ tensor: intTensor([1]) }), { where, got: expect.stringMatching(/int64/) });
+      });
+
+      it('an input of the wrong rank', async () => {
+        await failure(negate({ tensor: floatTensor([1], [1, 1]) }), { got: expect.stringMatching(/rank/i) });
+      });
+
+      it('an input whose bytes do not fit its shape', async () => {
+        await failure(negate({ tensor: { ...x(1, 2), shape: [3] } }), {
+          where: `model ${neg}, input x`,
+          expected: '12 bytes for float32[3]',
+          got: '8 bytes',
+        });
+      });
+
+      it('an input that was moved away', async () => {
+        const tensor = x(1);
+        structuredClone(tensor.data, { transfer: [tensor.data.buffer as ArrayBuffer] });
+        await failure(negate({ tensor }), { got: '0 bytes' });
+      });
+
+      it.each(['bfloat16', 'complex64'])('an input of type %s, which it cannot carry', async (dtype) => {
+        const tensor = { dtype: dtype as DataType, shape: [1], data: new Uint8Array(2) };
+        await failure(negate({ tensor }), { got: dtype });
+      });
+
+      it('everything after close, which waits for what was asked before', async () => {
+        const running = negate({ tensor: x(1) });
+        const closing = engine.close();
+        await failure(negate({ tensor: x(1) }), { message: 'the engine is closed' });
+        expect(values((await running).outputs[0])).toEqual([-1]);
+        await closing;
+        await engine.close();
+        for (const call of [
+          engine.load({ model: vectorModel('Neg', ['x'], 'y'), weights: NO_WEIGHTS }),
+          engine.unload(neg),
+          engine.clearSlots(),
+        ]) {
+          await failure(call, { message: 'the engine is closed' });
+        }
+      });
+    });
+
+    it.each([0, -1, 1.5, Number.NaN])('refuses %d threads', (threads) => {
+      expect(() => makeEngine({ threads })).toThrow(expect.objectContaining({ code: 'USAGE' }));
+    });
+  });
+}

@@ -1,0 +1,62 @@
+/**
+ * The `Engine` contract: something that loads ONNX sub-models and runs them. Tensors that only later steps of the same
+ * device read stay on the engine's side in numbered slots, so they never cross a thread or a bus; an engine may keep them
+ * in device memory. Implementations: `ort-node.ts` (onnxruntime-node on the calling thread), `ort-worker.ts` (the same on a
+ * thread of its own, so that sockets stay served while it computes).
+ */
+import type { Tensor } from '@distredge/core';
+
+/** A sub-model to load: its bytes, and the weights that it names as external data. */
+export interface EngineModel {
+  /** An ONNX ModelProto. Initialisers may name external data at `location` = a key of `weights`. */
+  readonly model: Uint8Array;
+  /** Blobs that the model's external initialisers refer to, by `location`. */
+  readonly weights: ReadonlyMap<string, Uint8Array>;
+}
+
+/** Where an input comes from: a tensor handed over with the call, or a slot an earlier call filled. */
+export type EngineInput =
+  | { readonly name: string; readonly tensor: Tensor }
+  | { readonly name: string; readonly slot: number };
+
+/** What becomes of an output: kept in a slot, handed back to the caller, or both. */
+export interface EngineOutput {
+  readonly name: string;
+  readonly slot?: number;
+  readonly fetch: boolean;
+}
+
+export interface EngineCall {
+  /** The handle that `load` returned. */
+  readonly model: number;
+  readonly inputs: readonly EngineInput[];
+  readonly outputs: readonly EngineOutput[];
+  /** Slots that no later call reads: freed after this one. */
+  readonly release?: readonly number[];
+}
+
+export interface EngineResult {
+  /** The outputs with `fetch`, in the order of the call. */
+  readonly outputs: readonly Tensor[];
+  /** Start and end of the computation on the `performance.timeOrigin`-based wall clock, in ms since the epoch. */
+  readonly start: number;
+  readonly end: number;
+}
+
+export interface Engine {
+  /** Name and version, for traces and profiles. */
+  readonly name: string;
+  /** Loads a model and returns its handle. Rejects with `ENGINE_FAILED` and the engine's own words. */
+  load(model: EngineModel): Promise<number>;
+  /** Runs one model. Calls are served in order. The call's input tensors may be taken over by the engine (detached). */
+  run(call: EngineCall): Promise<EngineResult>;
+  /** Frees a model, or all slots. */
+  unload(model: number): Promise<void>;
+  clearSlots(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface EngineOptions {
+  /** Threads for one op. Default 1. */
+  readonly threads?: number;
+}

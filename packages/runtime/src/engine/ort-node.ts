@@ -1,0 +1,183 @@
+/**
+ * onnxruntime-node on the calling thread, which it blocks while it computes. `ort-worker.ts` runs it on a thread of its own.
+ * Slots are onnxruntime tensors that are fed back as they are; their memory is freed when they are released or overwritten.
+ */
+import { DistrEdgeError, type Tensor } from '@distredge/core';
+import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import type { Engine, EngineCall, EngineModel, EngineOptions, EngineResult } from './engine.js';
+import { free } from './free.js';
+import { createSession, ENGINE_NAME, engineError, threadCount } from './ort-session.js';
+import { bytesOf, fromOrt, toOrt } from './ort-tensor.js';
+import { type StagedWeights, stage, unstage, unstageStuck } from './ort-weights.js';
+
+/** Creates an engine that computes on the calling thread. Throws `USAGE` for a bad number of threads. */
+export function createOrtEngine(options: EngineOptions = {}): Engine {
+  return new OrtEngine(options);
+}
+
+/** Wall clock in ms since the epoch, as this thread's `performance` sees it. */
+function now(): number {
+  return performance.timeOrigin + performance.now();
+}
+
+/** The engine behind `createOrtEngine`; `open` is its door for a thread whose weights another thread has staged. */
+export class OrtEngine implements Engine {
+  readonly name: string = ENGINE_NAME;
+  readonly #threads: number;
+  readonly #sessions = new Map<number, InferenceSession>();
+  readonly #slots = new Map<number, OrtTensor>();
+  #handles = 0;
+  #last: Promise<unknown> = Promise.resolve();
+  #closing: Promise<void> | undefined;
+
+  constructor(options: EngineOptions) {
+    this.#threads = threadCount(options);
+  }
+
+  async load({ model, weights }: EngineModel): Promise<number> {
+    const staged = await stage(weights);
+    try {
+      return await this.open(model, staged);
+    } finally {
+      await unstage(staged.folder);
+    }
+  }
+
+  /** Loads a model whose weights are staged already. */
+  open(model: Uint8Array, weights: StagedWeights): Promise<number> {
+    return this.#serve(async () => {
+      const session = await createSession(model, weights, this.#threads);
+      this.#sessions.set(++this.#handles, session);
+      return this.#handles;
+    });
+  }
+
+  run(call: EngineCall): Promise<EngineResult> {
+    return this.#serve(async () => {
+      const where = `model ${call.model}`;
+      const session = this.#session(call.model);
+      const feeds = this.#feeds(session, call, where);
+      const names = outputNames(session, call, where);
+      const start = now();
+      let values: InferenceSession.ReturnType;
+      try {
+        values = await session.run(feeds, names);
+      } catch (cause) {
+        throw engineError('onnxruntime cannot run the model', where, cause);
+      }
+      const end = now();
+      return { outputs: this.#keep(call, values, where), start, end };
+    });
+  }
+
+  unload(model: number): Promise<void> {
+    return this.#serve(async () => {
+      const session = this.#session(model);
+      this.#sessions.delete(model);
+      await session.release();
+      await unstageStuck();
+    });
+  }
+
+  clearSlots(): Promise<void> {
+    return this.#serve(async () => {
+      for (const slot of [...this.#slots.keys()]) this.#drop(slot);
+    });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#last.then(async () => {
+      for (const slot of [...this.#slots.keys()]) this.#drop(slot);
+      for (const session of this.#sessions.values()) await session.release();
+      this.#sessions.clear();
+      await unstageStuck();
+    });
+    return this.#closing;
+  }
+
+  /** Runs a job after all the earlier ones. */
+  #serve<T>(job: () => Promise<T>): Promise<T> {
+    if (this.#closing !== undefined) {
+      return Promise.reject(new DistrEdgeError('ENGINE_FAILED', 'the engine is closed', { where: this.name }));
+    }
+    const result = this.#last.then(job);
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #session(model: number): InferenceSession {
+    const session = this.#sessions.get(model);
+    if (session !== undefined) return session;
+    throw new DistrEdgeError('ENGINE_FAILED', 'no such model is loaded', {
+      where: `model ${model}`,
+      expected: `one of ${[...this.#sessions.keys()].join(', ') || 'none'}`,
+    });
+  }
+
+  #feeds(session: InferenceSession, call: EngineCall, where: string): Record<string, OrtTensor> {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const input of call.inputs) {
+      feeds[input.name] =
+        'slot' in input
+          ? this.#slot(input.slot, input.name, where)
+          : toOrt(input.tensor, `${where}, input ${input.name}`);
+    }
+    const given = call.inputs.map((input) => input.name);
+    if (given.length !== session.inputNames.length || session.inputNames.some((name) => !Object.hasOwn(feeds, name))) {
+      throw new DistrEdgeError('ENGINE_FAILED', 'the inputs of a call are not those of the model', {
+        where,
+        expected: session.inputNames.join(', '),
+        got: given.join(', '),
+      });
+    }
+    return feeds;
+  }
+
+  #slot(slot: number, name: string, where: string): OrtTensor {
+    const tensor = this.#slots.get(slot);
+    if (tensor !== undefined) return tensor;
+    throw new DistrEdgeError('ENGINE_FAILED', 'a call reads a slot that nothing has filled', {
+      where: `${where}, input ${name}`,
+      expected: `one of the slots ${[...this.#slots.keys()].join(', ') || '(none is filled)'}`,
+      got: `slot ${slot}`,
+    });
+  }
+
+  /** Fills slots, collects what the caller fetches, and frees the rest. */
+  #keep(call: EngineCall, values: InferenceSession.ReturnType, where: string): Tensor[] {
+    const slotted = new Set(call.outputs.filter((output) => output.slot !== undefined).map((output) => output.name));
+    const fetched = call.outputs.filter((output) => output.fetch).map((output) => output.name);
+    const outputs = fetched.map((name) => {
+      const tensor = fromOrt(values[name] as OrtTensor, `${where}, output ${name}`);
+      return slotted.has(name) ? { ...tensor, data: tensor.data.slice() } : tensor;
+    });
+    for (const { name, slot } of call.outputs) {
+      if (slot === undefined) continue;
+      this.#drop(slot);
+      this.#slots.set(slot, values[name] as OrtTensor);
+    }
+    for (const [name, value] of Object.entries(values)) {
+      if (!slotted.has(name) && !fetched.includes(name)) free(bytesOf(value as OrtTensor));
+    }
+    for (const slot of call.release ?? []) this.#drop(slot);
+    return outputs;
+  }
+
+  /** Empties a slot, and frees its memory unless another slot holds the same tensor. */
+  #drop(slot: number): void {
+    const tensor = this.#slots.get(slot);
+    if (tensor === undefined) return;
+    this.#slots.delete(slot);
+    if (![...this.#slots.values()].includes(tensor)) free(bytesOf(tensor));
+  }
+}
+
+function outputNames(session: InferenceSession, call: EngineCall, where: string): string[] {
+  const names = [...new Set(call.outputs.map((output) => output.name))];
+  if (names.length > 0 && names.every((name) => session.outputNames.includes(name))) return names;
+  throw new DistrEdgeError('ENGINE_FAILED', 'a call asks for outputs that the model does not have', {
+    where,
+    expected: `some of ${session.outputNames.join(', ')}`,
+    got: names.join(', ') || 'none',
+  });
+}
