@@ -1,6 +1,6 @@
 // Asks the registry for known vulnerabilities of what the lockfile names: `npm audit` with its arguments (--omit=dev), and an exit code
-// that tells "found something" from "this registry answers no audit requests at all", as some mirrors do not. Only the latter is let
-// pass, and said aloud; every other trouble is a failure.
+// that tells "found something" from "this registry answers no audit requests at all", as some mirrors do not: that one is
+// exit code 77, "not done", which is neither a pass nor a failure. Every other trouble is a failure.
 import { program } from './lib.mjs';
 
 const args = process.argv.slice(2);
@@ -22,7 +22,7 @@ if (found) {
 }
 if ([404, 405, 501].includes(report.statusCode) || /audit 40[45] |audit 501 /.test(output)) {
   console.log(`${label}: NOT DONE: the registry in use does not answer audit requests`);
-  process.exit(0);
+  process.exit(77);
 }
 console.error(output);
 console.error(`${label}: no answer (exit code ${status})`);
