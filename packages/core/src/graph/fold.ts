@@ -3,9 +3,9 @@
  * Concat → Reshape), as onnxruntime computes it. It knows a few dozen ops on small tensors; every other node stays in the
  * graph and an engine runs it.
  */
-import { tensorOf } from '../onnx/tensor-proto.js';
 import type { OpView } from '../ops/op.js';
-import { elements, floatTensor, intTensor, type Tensor } from '../tensor.js';
+import { constantOf } from '../ops/shape.js';
+import { elements, intTensor, type Tensor } from '../tensor.js';
 import { foldArithmetic } from './fold-arithmetic.js';
 import { foldMovement } from './fold-movement.js';
 
@@ -16,7 +16,10 @@ export const FOLD_LIMIT = 1_000_000;
 export function foldNode(view: OpView): readonly Tensor[] | undefined {
   const { op, domain } = view.node;
   if (domain !== '') return undefined;
-  if (op === 'Constant') return constantOf(view);
+  if (op === 'Constant') {
+    const value = constantOf(view);
+    return value && [value];
+  }
   if (op === 'Shape' || op === 'Size') return sizeOf(view);
   const inputs: (Tensor | undefined)[] = [];
   for (const index of view.inputs.keys()) {
@@ -27,22 +30,6 @@ export function foldNode(view: OpView): readonly Tensor[] | undefined {
   const total = inputs.reduce((sum, tensor) => sum + (tensor === undefined ? 0 : elements(tensor.shape)), 0);
   if (total > FOLD_LIMIT) return undefined;
   return foldMovement(view, inputs, FOLD_LIMIT) ?? foldArithmetic(view, inputs, FOLD_LIMIT);
-}
-
-/** The value of a Constant node, whichever attribute holds it. */
-function constantOf(view: OpView): Tensor[] | undefined {
-  const { attributes } = view;
-  const tensor = view.node.attributes.get('value')?.t;
-  if (tensor !== undefined) {
-    const value = tensorOf(tensor);
-    return value === undefined ? undefined : [value];
-  }
-  if (attributes.has('value_int')) return [intTensor([attributes.int('value_int', 0)], [])];
-  if (attributes.has('value_float')) return [floatTensor([attributes.float('value_float', 0)], [])];
-  const ints = attributes.ints('value_ints');
-  if (ints !== undefined) return [intTensor(ints)];
-  const floats = attributes.floats('value_floats');
-  return floats === undefined ? undefined : [floatTensor(floats, [floats.length])];
 }
 
 /** Shape and Size read only the type of their input. */

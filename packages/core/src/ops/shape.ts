@@ -1,22 +1,41 @@
 /**
- * Ops that read shapes or make tensors of computed sizes: Shape, Size, ConstantOfShape, Range, NonZero and the like. Most of
- * them are gone once constants are folded; what stays runs whole. Specification: https://onnx.ai/onnx/operators/index.html
+ * Ops that read shapes or make tensors of computed sizes: Shape, Size, Constant, ConstantOfShape, Range, NonZero and the
+ * like. Most of them are gone once constants are folded; what stays runs whole.
+ * Specification: https://onnx.ai/onnx/operators/index.html
  */
-import { integers, tensorOf } from '../onnx/tensor-proto.js';
-import type { DataType } from '../tensor.js';
-import { axisOf, emitCopy, type OpFamily, type OpView, type RowRule, whole } from './op.js';
 import type { TensorType } from '../graph/graph.js';
+import { integers, tensorOf } from '../onnx/tensor-proto.js';
+import { floatTensor, intTensor, type Tensor } from '../tensor.js';
+import { axisOf, emitCopy, type OpFamily, type OpView, type RowRule, whole } from './op.js';
 
 function int64(shape: readonly number[] | undefined): TensorType {
   return { dtype: 'int64', shape };
 }
 
-function sameAs(view: OpView, index: number): DataType | undefined {
-  return view.inputs[index]?.dtype;
+/** The type of the first input, of a size that only the run tells. */
+function unknown(view: OpView): TensorType {
+  return { dtype: view.inputs[0]?.dtype, shape: undefined };
+}
+
+/** The value of a Constant node, whichever attribute holds it; undefined for strings and sparse tensors. */
+export function constantOf(view: OpView): Tensor | undefined {
+  const { attributes } = view;
+  const tensor = view.node.attributes.get('value')?.t;
+  if (tensor !== undefined) return tensorOf(tensor);
+  if (attributes.has('value_int')) return intTensor([attributes.int('value_int', 0)], []);
+  if (attributes.has('value_float')) return floatTensor([attributes.float('value_float', 0)], []);
+  const ints = attributes.ints('value_ints');
+  if (ints !== undefined) return intTensor(ints);
+  const floats = attributes.floats('value_floats');
+  return floats && floatTensor(floats, [floats.length]);
 }
 
 /** What each op makes; shapes that depend on the data are open. */
 const TYPES: Readonly<Record<string, (view: OpView) => TensorType[]>> = {
+  Constant(view) {
+    const value = constantOf(view);
+    return [{ dtype: value?.dtype, shape: value?.shape }];
+  },
   Shape(view) {
     const shape = view.shape(0);
     return [int64([shape.slice(view.attributes.int('start', 0), view.attributes.int('end', shape.length)).length])];
@@ -27,11 +46,11 @@ const TYPES: Readonly<Record<string, (view: OpView) => TensorType[]>> = {
     const value = view.node.attributes.get('value')?.t;
     return [{ dtype: value === undefined ? 'float32' : tensorOf(value)?.dtype, shape: shape && integers(shape) }];
   },
-  Range: (view) => [{ dtype: sameAs(view, 0), shape: undefined }],
+  Range: (view) => [unknown(view)],
   NonZero: () => [int64(undefined)],
   NonMaxSuppression: () => [int64(undefined)],
-  Compress: (view) => [{ dtype: sameAs(view, 0), shape: undefined }],
-  Unique: (view) => view.node.outputs.map((_, index) => (index === 0 ? { dtype: sameAs(view, 0), shape: undefined } : int64(undefined))),
+  Compress: (view) => [unknown(view)],
+  Unique: (view) => view.node.outputs.map((_, index) => (index === 0 ? unknown(view) : int64(undefined))),
 };
 
 export const shapes: OpFamily = {
@@ -49,7 +68,7 @@ export const topK: OpFamily = {
     const count = k === undefined ? (view.opset < 10 ? view.attributes.int('k', 1) : undefined) : integers(k)[0];
     shape[topKAxis(view)] = count ?? 0;
     const known = count === undefined ? undefined : shape;
-    return [{ dtype: sameAs(view, 0), shape: known }, int64(known)];
+    return [{ dtype: view.inputs[0]?.dtype, shape: known }, int64(known)];
   },
   rows(view, [axis]): RowRule {
     if (axis === undefined || axis === topKAxis(view)) return whole('sorts all rows');
