@@ -1,0 +1,96 @@
+/** `distredge bench`: split over N cores against one core and against onnxruntime's own N threads, taking turns. */
+import type { VolumeRule } from '@distredge/core';
+import type { Command } from 'commander';
+import { median } from '../median.js';
+import { readModel } from '../model-file.js';
+import { modelOptions, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
+import { ms, Progress, print, styled, table } from '../output.js';
+import { compileByRule, inputsFor, localProviders, openUnsplit, prepare, splitFacts } from '../split.js';
+
+interface Options {
+  readonly workers: number;
+  readonly rounds: number;
+  readonly seed: number;
+  readonly volumes: VolumeRule;
+  readonly weights?: number[];
+  readonly json?: true;
+  readonly shape?: Record<string, number[]>;
+  readonly size?: { height: number; width: number };
+}
+
+export function addBench(program: Command): void {
+  withShapes(program.command('bench').argument('<model>', 'an .onnx or .onnx.gz file'))
+    .summary('time a split run against one core and against threads')
+    .description('Times, taking turns: the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.')
+    .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, 64), 2)
+    .option('--rounds <n>', 'timed rounds', wholeNumber('--rounds', 1, 10_000), 15)
+    .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
+    .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
+    .option('--weights <list>', 'relative share of each provider (default: equal)', weightList)
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n')
+    .action(bench);
+}
+
+/** Idle threads of the engine spin for a while after a run; let them sleep before the next thing is timed. */
+const REST_MS = 30;
+
+async function bench(path: string, options: Options): Promise<void> {
+  const model = await readModel(path, modelOptions(options));
+  const inputs = await inputsFor(model.graph, options);
+  const program = compileByRule(model.graph, options.volumes, sharesOf(options.weights, options.workers));
+  const providers = await localProviders(options.workers);
+  const cluster = await prepare(program, providers.addresses);
+  const single = await openUnsplit(model);
+  const threads = await openUnsplit(model, options.workers);
+  const contestants = {
+    single: () => single.run(inputs),
+    split: () => cluster.infer(inputs),
+    ortThreads: () => threads.run(inputs),
+  };
+  const times: Record<keyof typeof contestants, number[]> = { single: [], split: [], ortThreads: [] };
+  const progress = new Progress();
+  try {
+    for (let round = -1; round < options.rounds; round++) {
+      progress.update(`round ${Math.max(0, round + 1)} of ${options.rounds}`);
+      for (const name of ['single', 'split', 'ortThreads'] as const) {
+        await new Promise((resolve) => setTimeout(resolve, REST_MS));
+        const started = performance.now();
+        await contestants[name]();
+        if (round >= 0) times[name].push(performance.now() - started);
+      }
+    }
+  } finally {
+    progress.done();
+  }
+  const trace = await cluster.trace();
+  await single.close();
+  await threads.close();
+  const facts = splitFacts(program);
+  const [one, split, many] = [median(times.single), median(times.split), median(times.ortThreads)];
+  const report = {
+    model: model.name,
+    workers: options.workers,
+    rounds: options.rounds,
+    pinned: providers.pinned,
+    single: { medianMs: one },
+    split: { medianMs: split, volumes: facts.volumes, splitFlopShare: facts.splitFlopShare, residentBytes: trace.residentBytes },
+    ortThreads: { medianMs: many },
+    speedup: one / split,
+    threadsSpeedup: one / many,
+  };
+  if (options.json) {
+    print(JSON.stringify(report));
+    return;
+  }
+  print(`${model.name}: median of ${options.rounds} rounds${providers.pinned ? ', each provider on its own core' : ''}`);
+  print(
+    table([
+      ['', 'time', 'speed-up'],
+      ['one core, unsplit', ms(one), '1.00×'],
+      [`${options.workers} providers, ${facts.volumes} volumes`, ms(split), `${(one / split).toFixed(2)}×`],
+      [`onnxruntime, ${options.workers} threads`, ms(many), `${(one / many).toFixed(2)}×`],
+    ]),
+  );
+  print(split < one ? styled('green', `split is ${(one / split).toFixed(2)}× as fast as one core`) : styled('yellow', 'split is slower than one core here: use one device for this model'));
+}

@@ -1,0 +1,121 @@
+/** `distredge run`: one image through providers at given addresses; finished here, unsplit, should one of them be lost. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DistrEdgeError, numbers, type Tensor, type VolumeRule } from '@distredge/core';
+import { assertLoopback, formatAddress, parseAddress } from '@distredge/runtime';
+import type { NormalizationName } from '@distredge/zoo';
+import type { Command } from 'commander';
+import { fileError } from '../image/file-error.js';
+import { type ModelFile, readModel } from '../model-file.js';
+import { npy } from '../npy.js';
+import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
+import { describeError, ms, print, styled, table } from '../output.js';
+import { compileByRule, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
+import { rowTable, timeline, traffic } from '../timeline.js';
+
+interface Options {
+  readonly image?: string;
+  readonly devices: string[];
+  readonly volumes: VolumeRule;
+  readonly weights?: number[];
+  readonly seed: number;
+  readonly normalize?: NormalizationName;
+  readonly deadline: number;
+  readonly fallback: boolean;
+  readonly output?: string;
+  readonly json?: true;
+  readonly shape?: Record<string, number[]>;
+  readonly size?: { height: number; width: number };
+}
+
+export function addRun(program: Command): void {
+  withShapes(program.command('run').argument('<model>', 'an .onnx or .onnx.gz file'))
+    .summary('run a model on providers at given addresses')
+    .description('Runs one image through a model split over providers. Should a provider be lost, the image is finished here, unsplit, and that is said.')
+    .requiredOption('--devices <list>', 'addresses of the providers, as in 127.0.0.1:7411,127.0.0.1:7412', (text: string) => text.split(','))
+    .option('--image <file>', 'a photo as input (default: seeded random values)')
+    .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
+    .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
+    .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
+    .option('--weights <list>', 'relative share of each provider, as in 2,1,1 (default: equal)', weightList)
+    .option('--deadline <ms>', 'longest time for the image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
+    .option('--no-fallback', 'fail when a provider is lost instead of finishing here')
+    .option('--output <dir>', 'write every output as an .npy file into this folder')
+    .option('--json', 'print one JSON object')
+    .addHelpText('after', '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n')
+    .action(run);
+}
+
+async function run(path: string, options: Options): Promise<void> {
+  const addresses = options.devices.map((address) => {
+    assertLoopback(address);
+    return formatAddress(parseAddress(address));
+  });
+  if (new Set(addresses).size !== addresses.length) {
+    throw new DistrEdgeError('USAGE', 'a provider is named twice', { where: '--devices', got: options.devices.join(','), expected: 'one address for each device' });
+  }
+  const model = await readModel(path, modelOptions(options));
+  const inputs = await inputsFor(model.graph, options);
+  const program = compileByRule(model.graph, options.volumes, sharesOf(options.weights, addresses.length));
+  let outputs: Tensors;
+  let fallback: DistrEdgeError | undefined;
+  let totalMs: number | undefined;
+  let shown = '';
+  try {
+    const cluster = await prepare(program, addresses, options.deadline);
+    outputs = await cluster.infer(inputs);
+    const trace = await cluster.trace();
+    totalMs = trace.totalMs;
+    shown = timeline(program, trace);
+  } catch (error) {
+    if (!options.fallback || !(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code)) throw error;
+    fallback = error;
+    process.stderr.write(`${describeError(error)}\n${styled('yellow', 'warning', process.stderr)}: finishing the image on this machine, unsplit (--no-fallback fails instead)\n`);
+    outputs = await runUnsplit(model, inputs);
+  }
+  const summary = model.graph.outputs.map((name) => summarise(name, outputs[name] as Tensor));
+  if (options.output !== undefined) await writeOutputs(options.output, model, outputs);
+  if (options.json) {
+    print(JSON.stringify({ model: model.name, devices: addresses, totalMs: totalMs ?? null, fallback: fallback?.toJSON() ?? null, outputs: summary, ok: true }));
+    return;
+  }
+  if (fallback === undefined) {
+    const { between, requester } = traffic(program);
+    print(`${table(rowTable(program))}\n\n${shown}\n`);
+    print(`${ms(totalMs ?? 0)}; ${(between / 1e6).toFixed(2)} MB between devices, ${(requester / 1e6).toFixed(2)} MB to and from this one\n`);
+  }
+  print(table([['output', 'shape', 'min', 'max', 'top-1'], ...summary.map(({ name, shape, min, max, top1 }) => [name, shape.join('×'), min.toPrecision(6), max.toPrecision(6), top1])]));
+}
+
+/** Errors after which the image can still be finished here. Wrong input or a wrong plan would be wrong here too. */
+const FALLS_BACK: ReadonlySet<string> = new Set(['PROVIDER_LOST', 'PROVIDER_FAILED', 'LINK_FAILED', 'LINK_CLOSED', 'DEADLINE', 'PROTOCOL', 'FRAME_INVALID', 'ENGINE_FAILED']);
+
+interface Summary {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly min: number;
+  readonly max: number;
+  /** Index of the largest value in the flattened output. */
+  readonly top1: number;
+}
+
+function summarise(name: string, tensor: Tensor): Summary {
+  const values = numbers(tensor);
+  let [min, top1] = [Number.POSITIVE_INFINITY, 0];
+  values.forEach((value, index) => {
+    if (value < min) min = value;
+    if (value > (values[top1] as number)) top1 = index;
+  });
+  return { name, shape: tensor.shape, min, max: values[top1] ?? Number.NaN, top1 };
+}
+
+async function writeOutputs(folder: string, { graph }: ModelFile, outputs: Tensors): Promise<void> {
+  try {
+    await mkdir(folder, { recursive: true });
+    for (const name of graph.outputs) {
+      await writeFile(join(folder, `${name.replaceAll(/[^\w.-]/g, '_')}.npy`), npy(outputs[name] as Tensor));
+    }
+  } catch (error) {
+    throw fileError(error, folder, 'write');
+  }
+}

@@ -1,0 +1,109 @@
+/** One model, compiled by the simple rule and prepared on providers: what demo, verify, bench and run have in common. */
+import { analyse, compile, DistrEdgeError, type Graph, type Program, planByRule, splitFlopShare, type Tensor, typeOf, type VolumeRule } from '@distredge/core';
+import { type Cluster, connect, createTcpTransport, createWholeModel, type WholeModel } from '@distredge/runtime';
+import type { NormalizationName } from '@distredge/zoo';
+import { loadImage } from './image/load.js';
+import { seededTensor } from './image/seeded.js';
+import { imageSlot, tensorForImage } from './image/tensor-for.js';
+import { onEnd } from './lifecycle.js';
+import { type LocalProviders, startLocalProviders } from './local-providers.js';
+import type { ModelFile } from './model-file.js';
+import { amount, Progress } from './output.js';
+
+export type Tensors = Record<string, Tensor>;
+
+/** Plans by the rule and compiles. */
+export function compileByRule(graph: Graph, volumes: VolumeRule, weights: readonly number[]): Program {
+  const analysis = analyse(graph);
+  return compile(graph, planByRule(analysis, { volumes, weights }), analysis);
+}
+
+export interface InputOptions {
+  readonly image?: string;
+  readonly seed: number;
+  readonly normalize?: NormalizationName;
+}
+
+/** The inputs of a model: a photo for the first one that takes pictures, seeded random values for the rest. */
+export async function inputsFor(graph: Graph, { image, seed, normalize }: InputOptions): Promise<Tensors> {
+  const inputs: Tensors = {};
+  let photo = image;
+  for (const [index, name] of graph.inputs.entries()) {
+    const { dtype, shape } = typeOf(graph, name);
+    if (dtype === undefined || shape === undefined) throw new DistrEdgeError('SHAPE_UNKNOWN', 'an input has no known shape', { where: `input '${name}'` });
+    const concrete = { name, dtype, shape };
+    if (photo !== undefined && (graph.inputs.length === 1 || shape.length === 4)) {
+      const slot = imageSlot(concrete);
+      inputs[name] = tensorForImage(await loadImage(photo, { size: slot }), slot, normalize);
+      photo = undefined;
+    } else inputs[name] = seededTensor(dtype, shape, seed + index);
+  }
+  if (photo !== undefined) {
+    throw new DistrEdgeError('IMAGE_INVALID', 'no input of this model takes a photo', { where: photo, hint: 'leave out --image to run on random input' });
+  }
+  return inputs;
+}
+
+/** Starts local providers and ends them with the command. */
+export async function localProviders(count: number): Promise<LocalProviders> {
+  const providers = await startLocalProviders(count);
+  onEnd(() => providers.close());
+  return providers;
+}
+
+/** Prepares a program on providers, with progress; ends the cluster with the command. */
+export async function prepare(program: Program, addresses: readonly string[], requestMs?: number): Promise<Cluster> {
+  const progress = new Progress();
+  try {
+    const cluster = await connect(program, {
+      transport: createTcpTransport(),
+      addresses,
+      ...(requestMs === undefined ? {} : { requestMs }),
+      progress: (sent, total) => progress.update(`sending weights: ${amount(sent, 'B')} of ${amount(total, 'B')}`),
+    });
+    onEnd(() => cluster.close());
+    return cluster;
+  } finally {
+    progress.done();
+  }
+}
+
+/** The unsplit model by plain onnxruntime on one thread: what a split run is held against. */
+export async function openUnsplit(model: ModelFile, threads = 1): Promise<WholeModel> {
+  return createWholeModel(model.hasExternalData ? model.path : model.bytes, { threads });
+}
+
+/** The unsplit model's outputs. */
+export async function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Tensors> {
+  const whole = await openUnsplit(model);
+  try {
+    return { ...(await whole.run(inputs)).outputs };
+  } finally {
+    await whole.close();
+  }
+}
+
+export interface SplitFacts {
+  readonly volumes: number;
+  readonly splitFlopShare: number;
+  readonly collectives: number;
+  readonly wholeOps: readonly { readonly op: string; readonly reason: string }[];
+}
+
+/** What of a program is divided, and what is not and why. */
+export function splitFacts(program: Program): SplitFacts {
+  const { analysis, lowered } = program;
+  const cut = lowered.stages.find(({ kind }) => kind === 'channels')?.cut?.placed;
+  const wholeOps = analysis.nodes
+    .filter((placed) => (placed.kind === 'island' || placed.kind === 'head') && placed !== cut)
+    .map(({ node, rule }) => ({
+      op: `${node.op} '${node.name}'`,
+      reason: rule?.kind === 'whole' ? rule.reason : 'belongs to the head, after the rows are joined',
+    }));
+  return {
+    volumes: program.plan.volumes.length,
+    splitFlopShare: splitFlopShare(program),
+    collectives: lowered.covered.size,
+    wholeOps,
+  };
+}

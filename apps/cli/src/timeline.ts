@@ -1,0 +1,52 @@
+/** A run as a picture in text: one line for each device, time from left to right. */
+import { type Program, REQUESTER } from '@distredge/core';
+import type { RunTrace } from '@distredge/runtime';
+import { deviceColor } from '@distredge/zoo';
+import { ms, painted } from './output.js';
+
+const WIDTH = 64;
+
+/** `█` computes, `·` waits; where colours are shown, a device's own. */
+export function timeline(program: Program, trace: RunTrace): string {
+  const column = (time: number): number => Math.min(WIDTH, Math.max(0, Math.round((time / trace.totalMs) * WIDTH)));
+  const devices = [...new Set(program.steps.map(({ device }) => device))].sort((a, b) => a - b);
+  const lines = devices.map((device) => {
+    const busy = new Array<boolean>(WIDTH).fill(false);
+    let computing = 0;
+    for (const { step, start, end } of trace.steps) {
+      if (program.steps[step]?.device !== device) continue;
+      computing += end - start;
+      for (let at = column(start); at < Math.max(column(end), column(start) + 1); at++) busy[at] = true;
+    }
+    const bar = busy.map((on) => (on ? painted(deviceColor(device), ' ', '█') : '·')).join('');
+    return `device ${device} ${bar} computes ${ms(computing)}`;
+  });
+  const scale = `${' '.repeat(9)}0${ms(trace.totalMs).padStart(WIDTH - 1)}`;
+  return [...lines, scale].join('\n');
+}
+
+/** For each volume, which device computed which rows of its end tensor. */
+export function rowTable(program: Program): (string | number)[][] {
+  const { plan } = program;
+  const rows: (string | number)[][] = [['volume', 'ends at', 'rows', ...Array.from({ length: plan.devices }, (_, device) => `device ${device}`)]];
+  plan.volumes.forEach((volume, index) => {
+    if (!('parts' in volume)) return;
+    const height = Math.max(...volume.parts.map(({ to }) => to));
+    const cells = Array.from({ length: plan.devices }, (_, device) => {
+      const own = volume.parts.filter((part) => part.device === device && part.to > part.from);
+      return own.length === 0 ? '-' : own.map(({ from, to }) => `${from}–${to - 1}`).join(' ');
+    });
+    rows.push([index + 1, volume.end, height, ...cells]);
+  });
+  return rows;
+}
+
+/** Bytes that devices exchanged among themselves, and with the requester. */
+export function traffic(program: Program): { between: number; requester: number } {
+  let [between, requester] = [0, 0];
+  for (const { from, to, bytes } of program.messages) {
+    if (from === REQUESTER || to === REQUESTER) requester += bytes;
+    else between += bytes;
+  }
+  return { between, requester };
+}

@@ -1,0 +1,12 @@
+/** The public face of @distredge/runtime: engines, links, providers, and the requester that makes one cluster of them. */
+export type { Engine, EngineOptions } from './engine/engine.js';
+export { createOrtEngine } from './engine/ort-node.js';
+export { ENGINE_NAME } from './engine/ort-session.js';
+export { createWholeModel, type WholeModel } from './engine/whole-model.js';
+export { createOrtWorkerEngine } from './engine/ort-worker.js';
+export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
+export { type Frame, FrameKind, type Link, type LinkHandlers, type Listener, type Transport } from './link/link.js';
+export { createMemoryTransport } from './link/memory.js';
+export { createTcpTransport } from './link/tcp.js';
+export { type Provider, type ProviderOptions, startProvider } from './provider.js';
+export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
