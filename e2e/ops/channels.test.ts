@@ -9,7 +9,9 @@ import { checkRule, loadCases } from './harness.js';
 function viewOf(golden: GoldenCase): OpView {
   const graph = graphOf(golden, golden.outputs);
   const types = new Map(graph.types);
-  golden.outputs.forEach((output, index) => output && types.set(`out${index}`, { dtype: output.dtype, shape: output.shape }));
+  golden.outputs.forEach((output, index) => {
+    if (output !== null) types.set(`out${index}`, { dtype: output.dtype, shape: output.shape });
+  });
   return new OpView(graph.nodes[0] as Node, graph.opset, types, graph.constants, true);
 }
 
@@ -22,7 +24,13 @@ describe('channelRule', () => {
       if (rule === undefined) throw new Error('no rule');
       expect(rule.axes).toEqual([(golden.outputs[0]?.shape.length ?? 0) - 1]);
       const outputs = golden.outputs.map((output) => (output === null ? undefined : toTensor(output)));
-      await checkRule(golden, graphOf(golden, golden.outputs), rule, golden.inputs.map(() => undefined), outputs);
+      await checkRule(
+        golden,
+        graphOf(golden, golden.outputs),
+        rule,
+        golden.inputs.map(() => undefined),
+        outputs,
+      );
     });
   }
 

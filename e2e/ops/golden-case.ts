@@ -2,8 +2,13 @@
  * A golden case: one node with its operands and the results that onnxruntime gave for it, as JSON keeps it. Numbers that JSON
  * cannot write stand as strings ('NaN', 'Infinity', '-Infinity'); booleans are 0 and 1.
  */
-import { type AttributeValue, attributeProto, type Graph, type TensorType } from '../../packages/core/src/graph/graph.js';
-import { AttributeType, type AttributeProto } from '../../packages/core/src/onnx/proto.js';
+import {
+  type AttributeValue,
+  attributeProto,
+  type Graph,
+  type TensorType,
+} from '../../packages/core/src/graph/graph.js';
+import { type AttributeProto, AttributeType } from '../../packages/core/src/onnx/proto.js';
 import { numbers, protoOf } from '../../packages/core/src/onnx/tensor-proto.js';
 import { type DataType, elements, type Tensor } from '../../packages/core/src/tensor.js';
 
@@ -87,7 +92,10 @@ export function toTensor({ dtype, shape, data }: Pick<GoldenTensor, 'dtype' | 's
 
 /** A tensor as JSON keeps it, float32 values with as many digits as they need. */
 export function toGolden(tensor: Tensor): GoldenTensor {
-  const short = tensor.dtype === 'float32' ? (value: number): number => Number(value.toPrecision(9)) : (value: number): number => value;
+  const short =
+    tensor.dtype === 'float32'
+      ? (value: number): number => Number(value.toPrecision(9))
+      : (value: number): number => value;
   const data = numbers(tensor).map((value) => (Number.isFinite(value) ? short(value) : String(value)));
   return { dtype: tensor.dtype, shape: tensor.shape, data };
 }

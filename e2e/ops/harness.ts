@@ -4,23 +4,19 @@
  * those rows of the whole op's result.
  */
 import { readFileSync } from 'node:fs';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { type BuiltModel, type Port, SubModelBuilder } from '../../packages/core/src/compile/builder.js';
+import { type Port, SubModelBuilder } from '../../packages/core/src/compile/builder.js';
 import { foldNode } from '../../packages/core/src/graph/fold.js';
 import type { Graph, Node, TensorType } from '../../packages/core/src/graph/graph.js';
 import { numbers } from '../../packages/core/src/onnx/tensor-proto.js';
-import { decodeModelProto, encodeModelProto } from '../../packages/core/src/onnx/wire.js';
 import { type GlobalRule, type LocalRule, OpView, type Range, type RowRule } from '../../packages/core/src/ops/op.js';
 import { familyOf } from '../../packages/core/src/ops/registry.js';
-import { DTYPE_BYTES, type DataType, elements, sliceRows, type Tensor } from '../../packages/core/src/tensor.js';
+import { type DataType, elements, sliceRows, type Tensor } from '../../packages/core/src/tensor.js';
+import { runWhole, Sessions } from './engine.js';
 import { type GoldenCase, graphOf, toTensor } from './golden-case.js';
+import { ranges, tilings } from './sampling.js';
 
 /** Relative to the size of the output's values. */
 const TOLERANCE = 1e-5;
-/** Up to this many output rows every range is tried. */
-const ALL_RANGES = 8;
-const SAMPLED_RANGES = 24;
-const TILINGS = 6;
 
 export function loadCases(file: URL): GoldenCase[] {
   return JSON.parse(readFileSync(file, 'utf8')) as GoldenCase[];
@@ -78,7 +74,9 @@ function checkFold(golden: GoldenCase, node: Node, expected: readonly (Tensor | 
   golden.inputs.forEach((input, index) => {
     if (input !== null) constants.set(`in${index}`, toTensor(input));
   });
-  const types = new Map([...constants].map(([name, { dtype, shape }]): [string, TensorType] => [name, { dtype, shape }]));
+  const types = new Map(
+    [...constants].map(([name, { dtype, shape }]): [string, TensorType] => [name, { dtype, shape }]),
+  );
   const values = foldNode(new OpView(node, golden.opset, types, constants, false));
   if (values === undefined && golden.folds === true) fail('fold', 'foldNode does not compute it');
   values?.forEach((value, index) => {
@@ -99,7 +97,8 @@ async function checkLocal(
   const first = expected.findIndex((tensor) => tensor !== undefined);
   const rows = height(first);
   expected.forEach((tensor, index) => {
-    if (tensor !== undefined && height(index) !== rows) fail('rows', `output ${index} has other rows than output ${first}`);
+    if (tensor !== undefined && height(index) !== rows)
+      fail('rows', `output ${index} has other rows than output ${first}`);
   });
   if (rows === undefined) fail('rows', `row axis ${rule.axes[first]} is not one of the output's axes`);
   const sessions = new Sessions();
@@ -113,7 +112,8 @@ async function checkLocal(
       const golds = golden.inputs[index];
       if (name === '' || !golds) return '';
       const range = need[index];
-      const axis = axes[index] ?? (range === undefined ? undefined : cutAxis(rule, index, golds.shape.length, expected, first));
+      const axis =
+        axes[index] ?? (range === undefined ? undefined : cutAxis(rule, index, golds.shape.length, expected, first));
       if (range !== undefined) checkRange(range, golds.shape[axis as number], `${place}: need of input ${index}`);
       if (graph.constants.has(name)) {
         return build.weight(name, range === undefined ? undefined : { axis: axis as number, range });
@@ -127,7 +127,9 @@ async function checkLocal(
     const inputs = (index: number): string => names[index] ?? fail(place, `input ${index} is asked for but not given`);
     rule.emit({ out, build, input: inputs, output: (index) => `out${index}` });
     const outputs = expected.flatMap((tensor, index): Port[] =>
-      tensor === undefined ? [] : [{ name: `out${index}`, dtype: tensor.dtype, shape: open(tensor.shape, rule.axes[index]) }],
+      tensor === undefined
+        ? []
+        : [{ name: `out${index}`, dtype: tensor.dtype, shape: open(tensor.shape, rule.axes[index]) }],
     );
     const results = await sessions.run(build.build(ports, outputs), feeds, place);
     expected.forEach((tensor, index) => {
@@ -139,7 +141,13 @@ async function checkLocal(
 }
 
 /** The axis along which the compiler cuts an input without a row axis. */
-function cutAxis(rule: LocalRule, index: number, rank: number, expected: readonly (Tensor | undefined)[], first: number): number {
+function cutAxis(
+  rule: LocalRule,
+  index: number,
+  rank: number,
+  expected: readonly (Tensor | undefined)[],
+  first: number,
+): number {
   const given = rule.cutAxes?.[index];
   if (given !== undefined) return given;
   const fromLast = (expected[first]?.shape.length ?? 0) - (rule.axes[first] ?? 0);
@@ -189,7 +197,11 @@ async function checkGlobal(
       }
       partials.push(partial.data);
     }
-    const stacked = { dtype: partialType.dtype, shape: [tiling.length, ...partialType.shape], data: Buffer.concat(partials) };
+    const stacked = {
+      dtype: partialType.dtype,
+      shape: [tiling.length, ...partialType.shape],
+      data: Buffer.concat(partials),
+    };
     const build = new SubModelBuilder(graph);
     const names = expected.map((output, index) => (output === undefined ? '' : `out${index}`));
     rule.combine(build, 'partials', tiling, names);
@@ -202,123 +214,6 @@ async function checkGlobal(
       if (output !== undefined) compare(results.get(`out${index}`), output, `${place}, output ${index}`);
     });
   }
-}
-
-/** Runs the one node of a case in onnxruntime, which itself tells the types of the outputs. */
-export async function runWhole(
-  golden: Omit<GoldenCase, 'outputs'>,
-  outputs: readonly (object | null)[],
-): Promise<Map<string, Tensor>> {
-  const graph = graphOf(golden, outputs);
-  const node = graph.nodes[0] as Node;
-  const build = new SubModelBuilder(graph);
-  const feeds = new Map<string, Tensor>();
-  const ports: Port[] = [];
-  const names = node.inputs.map((name, index) => {
-    const input = golden.inputs[index];
-    if (!input) return '';
-    if (input.constant === true) return build.weight(name);
-    const tensor = toTensor(input);
-    feeds.set(name, tensor);
-    ports.push({ name, dtype: tensor.dtype, shape: tensor.shape });
-    return name;
-  });
-  build.copy(node, names, node.outputs);
-  const { bytes, weights } = build.build(ports, []);
-  const model = decodeModelProto(bytes);
-  const untyped = { ...model, graph: { ...model.graph, output: graph.outputs.map((name) => ({ name })) } };
-  return new Sessions().run({ bytes: encodeModelProto(untyped), weights }, feeds, 'whole op');
-}
-
-/** Sessions by model: parts whose sub-models are the same share one, as they do on a device. */
-class Sessions {
-  readonly #byModel = new Map<string, InferenceSession>();
-
-  async run({ bytes, weights }: BuiltModel, feeds: ReadonlyMap<string, Tensor>, place: string): Promise<Map<string, Tensor>> {
-    try {
-      const key = Buffer.from(bytes).toString('latin1');
-      const session =
-        this.#byModel.get(key) ??
-        (await InferenceSession.create(bytes, {
-          externalData: [...weights].map(([path, data]) => ({ path, data })),
-          intraOpNumThreads: 1,
-          logSeverityLevel: 3,
-        }));
-      this.#byModel.set(key, session);
-      const inputs = Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrt(tensor)]));
-      const results = await session.run(inputs);
-      return new Map(Object.entries(results).map(([name, value]) => [name, fromOrt(value as OrtTensor)]));
-    } catch (error) {
-      throw new Error(`${place}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
-    }
-  }
-}
-
-const ORT_ARRAYS = {
-  float32: Float32Array,
-  float64: Float64Array,
-  int8: Int8Array,
-  int16: Int16Array,
-  int32: Int32Array,
-  int64: BigInt64Array,
-  uint8: Uint8Array,
-  uint16: Uint16Array,
-  uint32: Uint32Array,
-  uint64: BigUint64Array,
-  bool: Uint8Array,
-  float16: Uint16Array,
-  bfloat16: Uint16Array,
-} as const;
-
-function toOrt({ dtype, shape, data }: Tensor): OrtTensor {
-  const copy = Uint8Array.from(data);
-  const values = new ORT_ARRAYS[dtype](copy.buffer as ArrayBuffer, 0, copy.byteLength / DTYPE_BYTES[dtype]);
-  return new OrtTensor(dtype as 'float32', values as Float32Array, shape);
-}
-
-function fromOrt(tensor: OrtTensor): Tensor {
-  const { buffer, byteOffset, byteLength } = tensor.data as Float32Array;
-  return { dtype: tensor.type as DataType, shape: tensor.dims, data: new Uint8Array(buffer, byteOffset, byteLength) };
-}
-
-/** All ranges of few rows; of many, the ends, single rows and a seeded sample. */
-export function ranges(rows: number, seed: string): Range[] {
-  const all: Range[] = [];
-  if (rows <= ALL_RANGES) {
-    for (let from = 0; from < rows; from++) for (let to = from + 1; to <= rows; to++) all.push({ from, to });
-    return all;
-  }
-  const next = random(seed);
-  all.push({ from: 0, to: rows }, { from: 0, to: 1 }, { from: rows - 1, to: rows }, { from: 0, to: rows - 1 }, { from: 1, to: rows });
-  while (all.length < SAMPLED_RANGES) {
-    const from = Math.floor(next() * rows);
-    all.push({ from, to: from + 1 + Math.floor(next() * (rows - from)) });
-  }
-  return all;
-}
-
-/** Ways to divide rows among parts: all in one, one each, and a seeded sample. */
-export function tilings(rows: number, seed: string): Range[][] {
-  const next = random(seed);
-  const tile = (cuts: readonly number[]): Range[] => {
-    const bounds = [...new Set([0, ...cuts, rows])].sort((a, b) => a - b);
-    return bounds.slice(1).map((to, index) => ({ from: bounds[index] as number, to }));
-  };
-  const each = tile(Array.from({ length: rows }, (_, row) => row));
-  const sampled = Array.from({ length: TILINGS }, () => tile(Array.from({ length: 3 }, () => Math.floor(next() * rows))));
-  return [tile([]), each, ...sampled];
-}
-
-/** Numbers in [0, 1) that depend on the seed alone (mulberry32). */
-export function random(seed: string): () => number {
-  let state = 0x9e3779b9;
-  for (const char of seed) state = Math.imul(state ^ (char.codePointAt(0) ?? 0), 0x85ebca6b);
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 /** What the tolerance is relative to: the span or the largest of the finite values. */
@@ -334,7 +229,8 @@ function scaleOf(tensor: Tensor): number {
 
 export function compare(got: Tensor | undefined, wanted: Tensor, place: string, scale: number = scaleOf(wanted)): void {
   if (got === undefined) fail(place, 'is missing');
-  if (got.dtype !== wanted.dtype || `${got.shape}` !== `${wanted.shape}`) fail(place, `is ${show(got)}, not ${show(wanted)}`);
+  if (got.dtype !== wanted.dtype || `${got.shape}` !== `${wanted.shape}`)
+    fail(place, `is ${show(got)}, not ${show(wanted)}`);
   const values = numbers(got);
   const exact = wanted.dtype !== 'float32' && wanted.dtype !== 'float64';
   numbers(wanted).forEach((value, index) => {
@@ -345,7 +241,13 @@ export function compare(got: Tensor | undefined, wanted: Tensor, place: string, 
   });
 }
 
-function show({ dtype, shape }: { readonly dtype: DataType | undefined; readonly shape: readonly number[] | undefined }): string {
+function show({
+  dtype,
+  shape,
+}: {
+  readonly dtype: DataType | undefined;
+  readonly shape: readonly number[] | undefined;
+}): string {
   return `${dtype} [${shape?.join(', ')}]`;
 }
 

@@ -4,8 +4,9 @@
  */
 import { readdirSync, writeFileSync } from 'node:fs';
 import { elements } from '../../packages/core/src/tensor.js';
+import { runWhole } from './engine.js';
 import { type CaseDefinition, type GoldenCase, type GoldenTensor, type Operand, toGolden } from './golden-case.js';
-import { random, runWhole } from './harness.js';
+import { random } from './sampling.js';
 
 function filled(operand: Operand, seed: string): GoldenTensor {
   const next = random(seed);
@@ -19,7 +20,10 @@ async function make(definition: CaseDefinition): Promise<GoldenCase> {
   const { outputs = 1, ...rest } = definition;
   const inputs = rest.inputs.map((operand, index) => operand && filled(operand, `${rest.name} ${index}`));
   const asked = typeof outputs === 'number' ? Array.from({ length: outputs }, () => true) : outputs;
-  const results = await runWhole({ ...rest, inputs }, asked.map((given) => (given ? {} : null)));
+  const results = await runWhole(
+    { ...rest, inputs },
+    asked.map((given) => (given ? {} : null)),
+  );
   const golden = asked.map((given, index) => {
     const tensor = results.get(`out${index}`);
     if (given && tensor === undefined) throw new Error(`${rest.name}: onnxruntime gives no output ${index}`);

@@ -4,7 +4,9 @@ import { describe, test } from 'vitest';
 import { checkCase, loadCases } from './harness.js';
 
 const folder = new URL('golden/', import.meta.url);
-for (const file of readdirSync(folder).filter((name) => name.endsWith('.json')).sort()) {
+for (const file of readdirSync(folder)
+  .filter((name) => name.endsWith('.json'))
+  .sort()) {
   describe(file.replace('.json', ''), () => {
     for (const golden of loadCases(new URL(file, folder))) {
       test(`${golden.name} (opset ${golden.opset})`, () => checkCase(golden));

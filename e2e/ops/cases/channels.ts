@@ -1,7 +1,12 @@
 /** Cases of fully connected layers that are cut by their output channels (`channels.test.ts`). */
 import { type CaseDefinition, fed, type Operand, weight } from '../golden-case.js';
 
-function layer(name: string, op: string, inputs: readonly Operand[], attributes: CaseDefinition['attributes'] = {}): CaseDefinition {
+function layer(
+  name: string,
+  op: string,
+  inputs: readonly Operand[],
+  attributes: CaseDefinition['attributes'] = {},
+): CaseDefinition {
   return { name, opset: 13, op, attributes, inputs, rowAxes: inputs.map(() => null) };
 }
 

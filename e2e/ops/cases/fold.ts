@@ -16,7 +16,12 @@ function folded(op: string, inputs: readonly Operand[], more: Partial<CaseDefini
 
 const int32 = (data: readonly number[]): Operand => ({ dtype: 'int32', shape: [data.length], data, constant: true });
 const double = (data: readonly number[]): Operand => ({ dtype: 'float64', shape: [data.length], data, constant: true });
-const bool = (data: readonly number[], shape: readonly number[] = [data.length]): Operand => ({ dtype: 'bool', shape, data, constant: true });
+const bool = (data: readonly number[], shape: readonly number[] = [data.length]): Operand => ({
+  dtype: 'bool',
+  shape,
+  data,
+  constant: true,
+});
 const floats = weight([6], [2.5, -2.5, 3.5, -0.5, 0.1, -7]);
 const others = weight([6], [2, 3, -0.3, -2, 0.7, 7]);
 const wholes = ints([7, -7, 7, -7, 0, 9]);
@@ -63,14 +68,18 @@ export const cases: readonly CaseDefinition[] = [
   folded('Range', [ints([5], []), ints([1], []), ints([1], [])]),
   folded('Range', [weight([], [0]), weight([], [1]), weight([], [0.1])]),
   folded('ConstantOfShape', [ints([2, 3])]),
-  folded('ConstantOfShape', [ints([2])], { attributes: { value: { tensor: { dtype: 'int64', shape: [1], data: [7] } } } }),
+  folded('ConstantOfShape', [ints([2])], {
+    attributes: { value: { tensor: { dtype: 'int64', shape: [1], data: [7] } } },
+  }),
   folded('ConstantOfShape', [ints([], [0])]),
   folded('Shape', [fed([1, 3, 5])]),
   folded('Shape', [fed([1, 3, 5])], { opset: 15, attributes: { start: -2, end: 9 } }),
   folded('Shape', [fed([1, 3, 5])], { opset: 15, attributes: { start: 2, end: -2 } }),
   folded('Size', [fed([2, 3, 5])]),
   folded('Identity', [wholes]),
-  folded('Concat', [ints([1, 2]), { dtype: 'int64', shape: [1], data: [INT64_MAX], constant: true }], { attributes: { axis: 0 } }),
+  folded('Concat', [ints([1, 2]), { dtype: 'int64', shape: [1], data: [INT64_MAX], constant: true }], {
+    attributes: { axis: 0 },
+  }),
   folded('Concat', [ints([1, 2, 3, 4], [2, 2]), ints([5, 6], [2, 1])], { attributes: { axis: -1 } }),
   folded('Constant', [], { attributes: { value_ints: [1, 2] } }),
   folded('Constant', [], { attributes: { value_int: 4 } }),

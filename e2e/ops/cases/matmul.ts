@@ -11,7 +11,12 @@ function matmul(
   return { name, opset: 13, op: 'MatMul', kind, inputs: [a, b], rowAxes };
 }
 
-function gemm(name: string, inputs: readonly Operand[], rowAxes: readonly (number | null)[], more: Partial<CaseDefinition> = {}): CaseDefinition {
+function gemm(
+  name: string,
+  inputs: readonly Operand[],
+  rowAxes: readonly (number | null)[],
+  more: Partial<CaseDefinition> = {},
+): CaseDefinition {
   return { name, opset: 13, op: 'Gemm', kind: 'local', inputs, rowAxes, ...more };
 }
 

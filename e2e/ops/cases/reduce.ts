@@ -5,10 +5,17 @@ const OPS = ['Sum', 'Mean', 'Max', 'Min', 'Prod', 'SumSquare', 'L1', 'L2', 'LogS
 /** Positive, so that every reduction has a value. */
 const positive = (shape: readonly number[]): Operand => {
   const count = shape.reduce((product, dim) => product * dim, 1);
-  return fed(shape, Array.from({ length: count }, (_, index) => 0.25 + ((index * 7) % 11) / 8));
+  return fed(
+    shape,
+    Array.from({ length: count }, (_, index) => 0.25 + ((index * 7) % 11) / 8),
+  );
 };
 
-function byAttribute(op: string, attributes: Record<string, number | readonly number[]>, kind: 'local' | 'global'): CaseDefinition {
+function byAttribute(
+  op: string,
+  attributes: Record<string, number | readonly number[]>,
+  kind: 'local' | 'global',
+): CaseDefinition {
   const name = `Reduce${op} ${JSON.stringify(attributes)}`;
   return { name, opset: 11, op: `Reduce${op}`, attributes, kind, inputs: [positive([1, 2, 5, 3])], rowAxes: [2] };
 }
@@ -28,7 +35,15 @@ function byInput(op: string, axes: readonly number[], keepdims: number, kind: 'l
 
 function global(op: string, more: Partial<CaseDefinition> = {}): CaseDefinition {
   const shape = [1, 3, 7, 4];
-  return { name: `Global${op}Pool`, opset: 9, op: `Global${op}Pool`, kind: 'global', inputs: [fed(shape)], rowAxes: [2], ...more };
+  return {
+    name: `Global${op}Pool`,
+    opset: 9,
+    op: `Global${op}Pool`,
+    kind: 'global',
+    inputs: [fed(shape)],
+    rowAxes: [2],
+    ...more,
+  };
 }
 
 function extreme(name: string, more: Partial<CaseDefinition>): CaseDefinition {

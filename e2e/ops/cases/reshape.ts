@@ -1,8 +1,23 @@
 /** Cases of Reshape, Flatten, Squeeze and Unsqueeze. */
 import { type CaseDefinition, fed, ints } from '../golden-case.js';
 
-function reshaped(name: string, from: readonly number[], axis: number, to: readonly number[], more: Partial<CaseDefinition> = {}): CaseDefinition {
-  return { name, opset: 13, op: 'Reshape', kind: 'local', folds: true, inputs: [fed(from), ints(to)], rowAxes: [axis, null], ...more };
+function reshaped(
+  name: string,
+  from: readonly number[],
+  axis: number,
+  to: readonly number[],
+  more: Partial<CaseDefinition> = {},
+): CaseDefinition {
+  return {
+    name,
+    opset: 13,
+    op: 'Reshape',
+    kind: 'local',
+    folds: true,
+    inputs: [fed(from), ints(to)],
+    rowAxes: [axis, null],
+    ...more,
+  };
 }
 
 export const cases: readonly CaseDefinition[] = [
@@ -33,11 +48,66 @@ export const cases: readonly CaseDefinition[] = [
     rowAxes: [2],
   },
   { name: 'flatten one channel', opset: 9, op: 'Flatten', kind: 'local', inputs: [fed([1, 1, 4, 2])], rowAxes: [2] },
-  { name: 'flatten behind the rows', opset: 11, op: 'Flatten', attributes: { axis: -1 }, kind: 'local', inputs: [fed([1, 1, 4, 2])], rowAxes: [2] },
-  { name: 'flatten at the rank', opset: 11, op: 'Flatten', attributes: { axis: 2 }, inputs: [fed([3, 2])], rowAxes: [0] },
-  { name: 'squeeze', opset: 11, op: 'Squeeze', attributes: { axes: [1, -1] }, kind: 'local', inputs: [fed([1, 1, 5, 2, 1])], rowAxes: [2] },
-  { name: 'squeeze all', opset: 13, op: 'Squeeze', kind: 'local', folds: true, inputs: [fed([1, 3, 5, 1])], rowAxes: [2] },
-  { name: 'squeeze by input', opset: 13, op: 'Squeeze', kind: 'local', folds: true, inputs: [fed([1, 3, 5, 1]), ints([-1])], rowAxes: [2, null] },
-  { name: 'unsqueeze', opset: 11, op: 'Unsqueeze', attributes: { axes: [0, -1] }, kind: 'local', inputs: [fed([3, 5])], rowAxes: [1] },
-  { name: 'unsqueeze by input', opset: 13, op: 'Unsqueeze', kind: 'local', folds: true, inputs: [fed([1, 3, 5, 2]), ints([2, 4])], rowAxes: [2, null] },
+  {
+    name: 'flatten behind the rows',
+    opset: 11,
+    op: 'Flatten',
+    attributes: { axis: -1 },
+    kind: 'local',
+    inputs: [fed([1, 1, 4, 2])],
+    rowAxes: [2],
+  },
+  {
+    name: 'flatten at the rank',
+    opset: 11,
+    op: 'Flatten',
+    attributes: { axis: 2 },
+    inputs: [fed([3, 2])],
+    rowAxes: [0],
+  },
+  {
+    name: 'squeeze',
+    opset: 11,
+    op: 'Squeeze',
+    attributes: { axes: [1, -1] },
+    kind: 'local',
+    inputs: [fed([1, 1, 5, 2, 1])],
+    rowAxes: [2],
+  },
+  {
+    name: 'squeeze all',
+    opset: 13,
+    op: 'Squeeze',
+    kind: 'local',
+    folds: true,
+    inputs: [fed([1, 3, 5, 1])],
+    rowAxes: [2],
+  },
+  {
+    name: 'squeeze by input',
+    opset: 13,
+    op: 'Squeeze',
+    kind: 'local',
+    folds: true,
+    inputs: [fed([1, 3, 5, 1]), ints([-1])],
+    rowAxes: [2, null],
+  },
+  {
+    name: 'unsqueeze',
+    opset: 11,
+    op: 'Unsqueeze',
+    attributes: { axes: [0, -1] },
+    kind: 'local',
+    inputs: [fed([3, 5])],
+    rowAxes: [1],
+  },
+  {
+    name: 'unsqueeze by input',
+    opset: 13,
+    op: 'Unsqueeze',
+    kind: 'local',
+    folds: true,
+    inputs: [fed([1, 3, 5, 2]), ints([2, 4])],
+    rowAxes: [2, null],
+  },
 ];

@@ -24,7 +24,16 @@ export const cases: readonly CaseDefinition[] = [
     rowAxes: [2, null],
     outputs: 2,
   },
-  { name: 'best two, by attribute', opset: 9, op: 'TopK', attributes: { k: 2 }, kind: 'local', inputs: [image], rowAxes: [2], outputs: 2 },
+  {
+    name: 'best two, by attribute',
+    opset: 9,
+    op: 'TopK',
+    attributes: { k: 2 },
+    kind: 'local',
+    inputs: [image],
+    rowAxes: [2],
+    outputs: 2,
+  },
   {
     name: 'best rows',
     opset: 13,

@@ -1,7 +1,13 @@
 /** Cases of Softmax, LogSoftmax and Hardmax. */
 import { type CaseDefinition, fed } from '../golden-case.js';
 
-function normalised(op: string, opset: number, axis: number | undefined, row: number, kind: 'local' | 'whole'): CaseDefinition {
+function normalised(
+  op: string,
+  opset: number,
+  axis: number | undefined,
+  row: number,
+  kind: 'local' | 'whole',
+): CaseDefinition {
   const name = `${op} over ${axis ?? 'the default'}, rows ${row}`;
   const attributes = axis === undefined ? {} : { axis };
   return { name, opset, op, attributes, kind, inputs: [fed([2, 3, 5, 4])], rowAxes: [row] };

@@ -3,7 +3,16 @@ import { type CaseDefinition, fed } from '../golden-case.js';
 
 function transposed(name: string, shape: readonly number[], axis: number, perm?: readonly number[]): CaseDefinition {
   const attributes = perm === undefined ? {} : { perm };
-  return { name, opset: 13, op: 'Transpose', attributes, kind: 'local', folds: true, inputs: [fed(shape)], rowAxes: [axis] };
+  return {
+    name,
+    opset: 13,
+    op: 'Transpose',
+    attributes,
+    kind: 'local',
+    folds: true,
+    inputs: [fed(shape)],
+    rowAxes: [axis],
+  };
 }
 
 export const cases: readonly CaseDefinition[] = [

@@ -50,7 +50,12 @@ const COMPARE: Readonly<Record<string, (a: number | bigint, b: number | bigint) 
   Or: (a, b) => a === 1 || b === 1,
   Not: (a) => a === 0,
 };
-const REDUCE: Readonly<Record<string, string>> = { ReduceSum: 'Add', ReduceProd: 'Mul', ReduceMax: 'Max', ReduceMin: 'Min' };
+const REDUCE: Readonly<Record<string, string>> = {
+  ReduceSum: 'Add',
+  ReduceProd: 'Mul',
+  ReduceMax: 'Max',
+  ReduceMin: 'Min',
+};
 
 /** The output of a node that computes; undefined where this interpreter does not know the op, the type or the value. */
 export function foldArithmetic(view: OpView, inputs: Inputs, limit: number): readonly Tensor[] | undefined {
@@ -77,7 +82,11 @@ function compute(view: OpView, given: readonly Tensor[], first: Tensor, limit: n
   const [left, right = left] = operands as [Tensor, ...Tensor[]];
   if (compare !== undefined) {
     const [a, b] = [valuesOf(left), valuesOf(right)];
-    return tensorFrom('bool', shape, a.map((value, index) => Number(compare(value, b[index] as number))));
+    return tensorFrom(
+      'bool',
+      shape,
+      a.map((value, index) => Number(compare(value, b[index] as number))),
+    );
   }
   if (binary === undefined) return power(left, right);
   return operands.slice(1).reduce<Tensor | undefined>((sum, next) => sum && mapped(sum, next, binary), left);
@@ -92,7 +101,8 @@ function valuesKind(dtype: DataType): 'ints' | 'floats' | 'bools' | undefined {
 
 function bigints({ dtype, data }: Tensor): bigint[] {
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (dtype === 'int32') return Array.from({ length: data.byteLength / 4 }, (_, index) => BigInt(view.getInt32(4 * index, true)));
+  if (dtype === 'int32')
+    return Array.from({ length: data.byteLength / 4 }, (_, index) => BigInt(view.getInt32(4 * index, true)));
   return Array.from({ length: data.byteLength / 8 }, (_, index) => view.getBigInt64(8 * index, true));
 }
 
@@ -122,11 +132,19 @@ function mapped(left: Tensor, right: Tensor, { ints, floats }: Kernel): Tensor |
   if (left.dtype !== right.dtype) return undefined;
   if (kind === 'ints' && ints !== undefined) {
     const other = bigints(right);
-    return tensorFrom(left.dtype, left.shape, bigints(left).map((value, index) => ints(value, other[index] as bigint)));
+    return tensorFrom(
+      left.dtype,
+      left.shape,
+      bigints(left).map((value, index) => ints(value, other[index] as bigint)),
+    );
   }
   if (kind !== 'floats' || floats === undefined) return undefined;
   const other = numbers(right);
-  return tensorFrom(left.dtype, left.shape, numbers(left).map((value, index) => floats(value, other[index] as number)));
+  return tensorFrom(
+    left.dtype,
+    left.shape,
+    numbers(left).map((value, index) => floats(value, other[index] as number)),
+  );
 }
 
 /** Pow has the type of its base; the exponent may have another. Integer powers drop the fraction. */
@@ -149,7 +167,12 @@ function cast(tensor: Tensor, to: DataType | undefined): Tensor | undefined {
   if (to === undefined || kind === undefined) return undefined;
   if (to === tensor.dtype) return tensor;
   const values = valuesOf(tensor);
-  if (kind === 'bools') return tensorFrom(to, tensor.shape, values.map((value) => Number(Number(value) !== 0)));
+  if (kind === 'bools')
+    return tensorFrom(
+      to,
+      tensor.shape,
+      values.map((value) => Number(Number(value) !== 0)),
+    );
   if (kind === 'floats') return tensorFrom(to, tensor.shape, values.map(Number));
   const fits = (value: number): boolean => to === 'int64' || (Math.trunc(value) | 0) === Math.trunc(value);
   const integer = (value: number | bigint): bigint | undefined =>
@@ -161,13 +184,22 @@ function cast(tensor: Tensor, to: DataType | undefined): Tensor | undefined {
 function range(given: readonly Tensor[], most: number): Tensor | undefined {
   const [from, to, by] = given.map(valuesOf).map((values) => values[0]);
   const dtype = given[0]?.dtype;
-  if (from === undefined || to === undefined || by === undefined || dtype === undefined || Number(by) === 0) return undefined;
+  if (from === undefined || to === undefined || by === undefined || dtype === undefined || Number(by) === 0)
+    return undefined;
   const length = Math.max(0, Math.ceil((Number(to) - Number(from)) / Number(by)));
   if (!(length <= most)) return undefined;
   if (typeof from === 'bigint' && typeof by === 'bigint') {
-    return tensorFrom(dtype, [length], Array.from({ length }, (_, index) => from + BigInt(index) * by));
+    return tensorFrom(
+      dtype,
+      [length],
+      Array.from({ length }, (_, index) => from + BigInt(index) * by),
+    );
   }
-  return tensorFrom(dtype, [length], Array.from({ length }, (_, index) => Number(from) + index * Number(by)));
+  return tensorFrom(
+    dtype,
+    [length],
+    Array.from({ length }, (_, index) => Number(from) + index * Number(by)),
+  );
 }
 
 function reduced(view: OpView, data: Tensor): Tensor | undefined {

@@ -158,7 +158,9 @@ function strides(shape: Shape): number[] {
 export function expanded(tensor: Tensor, shape: Shape): Tensor {
   const steps = strides(tensor.shape);
   const missing = shape.length - tensor.shape.length;
-  return moved(tensor, shape, (axis, index) => ((tensor.shape[axis - missing] ?? 1) === 1 ? 0 : index * (steps[axis - missing] ?? 0)));
+  return moved(tensor, shape, (axis, index) =>
+    (tensor.shape[axis - missing] ?? 1) === 1 ? 0 : index * (steps[axis - missing] ?? 0),
+  );
 }
 
 /** A tensor of this shape whose element at [i, j, …] is the source's at `place(0, i) + place(1, j) + …`. */

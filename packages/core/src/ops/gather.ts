@@ -23,7 +23,10 @@ export const gather: OpFamily = {
     if (data !== undefined && indices !== undefined) return whole('both its data and its indices have rows');
     if (data === axis) return whole('chooses among the rows');
     // The axes of the indices stand where the gathered axis was.
-    const row = indices !== undefined ? axis + indices : (data as number) + ((data as number) > axis ? view.shape(1).length - 1 : 0);
+    const row =
+      indices !== undefined
+        ? axis + indices
+        : (data as number) + ((data as number) > axis ? view.shape(1).length - 1 : 0);
     return {
       kind: 'local',
       axes: [row],

@@ -5,7 +5,7 @@
  * second operand can be cut by output channels instead: `channelRule`.
  */
 import { elements } from '../tensor.js';
-import { emitCopy, like, type LocalRule, type OpFamily, type OpView, type Range, type RowRule, whole } from './op.js';
+import { emitCopy, type LocalRule, like, type OpFamily, type OpView, type Range, type RowRule, whole } from './op.js';
 import { broadcast } from './pointwise.js';
 
 /** What each axis of the two operands is in the product: an output axis, or `contracted`. */
@@ -108,7 +108,8 @@ function productRows(view: OpView, row: number, axes: readonly (number | undefin
  */
 export function channelRule(view: OpView): LocalRule | undefined {
   if (!matmul.ops.includes(view.node.op) || view.constant(1)?.shape.length !== 2) return undefined;
-  if (view.inputs[0]?.shape === undefined || view.outputs[0]?.shape === undefined || view.outShape.length === 0) return undefined;
+  if (view.inputs[0]?.shape === undefined || view.outputs[0]?.shape === undefined || view.outShape.length === 0)
+    return undefined;
   const rule = productRows(view, view.outShape.length - 1, []);
   return rule.kind === 'local' ? rule : undefined;
 }

@@ -7,7 +7,17 @@
  */
 import { integers } from '../onnx/tensor-proto.js';
 import { type DataType, elements, floatTensor, intTensor, type Tensor } from '../tensor.js';
-import { axisOf, emitCopy, type GlobalRule, like, type ModelBuilder, type OpFamily, type OpView, type RowRule, whole } from './op.js';
+import {
+  axisOf,
+  emitCopy,
+  type GlobalRule,
+  like,
+  type ModelBuilder,
+  type OpFamily,
+  type OpView,
+  type RowRule,
+  whole,
+} from './op.js';
 
 /** How a reduction divides: a reduction over each part's rows, one over the partial results, and a last step. */
 interface Parts {
@@ -58,7 +68,9 @@ export const reduce: OpFamily = {
   ops: Object.keys(PARTS),
   infer(view) {
     const reduction = reductionOf(view);
-    return reduction === undefined ? [{ dtype: view.inputs[0]?.dtype, shape: undefined }] : like(view, reducedShape(view, reduction));
+    return reduction === undefined
+      ? [{ dtype: view.inputs[0]?.dtype, shape: undefined }]
+      : like(view, reducedShape(view, reduction));
   },
   flops: (view) => elements(view.shape(0)),
   rows(view, [axis, ...others]): RowRule {
@@ -141,7 +153,8 @@ function powerPool(view: OpView, axes: readonly number[]): RowRule {
     build.node('Pow', [input, build.constant(floatTensor([exponent], []))]);
   const rule: GlobalRule = {
     ...sum,
-    reduce: (build, input, rows, output) => sum.reduce(build, raised(build, build.node('Abs', [input]), power), rows, output),
+    reduce: (build, input, rows, output) =>
+      sum.reduce(build, raised(build, build.node('Abs', [input]), power), rows, output),
     combine(build, partials, _rows, [output]) {
       build.reshape(raised(build, build.reduce('ReduceSum', partials, [0]), 1 / power), view.outShape, output);
     },

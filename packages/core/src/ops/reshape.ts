@@ -37,7 +37,10 @@ const SHAPES: Readonly<Record<string, (view: OpView) => number[] | undefined>> =
     if (target === undefined) return undefined;
     const wanted = integers(target);
     if (wanted.filter((dim) => dim === -1).length > 1 || wanted.some((dim) => dim < -1)) {
-      throw view.invalid('the new shape is not one', { expected: 'sizes, and at most one -1', got: `[${wanted.join(', ')}]` });
+      throw view.invalid('the new shape is not one', {
+        expected: 'sizes, and at most one -1',
+        got: `[${wanted.join(', ')}]`,
+      });
     }
     const keepsZero = view.attributes.int('allowzero', 0) === 1;
     const copied = wanted.map((dim, axis) => (dim === 0 && !keepsZero ? (view.shape(0)[axis] ?? 0) : dim));
@@ -57,7 +60,9 @@ const SHAPES: Readonly<Record<string, (view: OpView) => number[] | undefined>> =
     const axes = givenAxes(view)?.map((axis) => axisOf(view, axis, shape.length));
     const dropped = axes ?? shape.flatMap((dim, axis) => (dim === 1 ? [axis] : []));
     if (dropped.some((axis) => shape[axis] !== 1)) {
-      throw view.invalid('an axis that is squeezed is longer than 1', { got: `axes ${dropped.join(', ')} of [${shape.join(', ')}]` });
+      throw view.invalid('an axis that is squeezed is longer than 1', {
+        got: `axes ${dropped.join(', ')} of [${shape.join(', ')}]`,
+      });
     }
     return shape.filter((_, axis) => !dropped.includes(axis));
   },
@@ -95,7 +100,8 @@ function rowAxisAfter(from: readonly number[], axis: number, to: readonly number
 function reshapedRows(view: OpView, axis: number): RowRule {
   const [before, after] = [view.shape(0), view.outShape];
   const at = elements(before) === 0 ? undefined : rowAxisAfter(before, axis, after);
-  if (at === undefined) return whole(`merges rows with other axes: [${before.join(', ')}] becomes [${after.join(', ')}]`);
+  if (at === undefined)
+    return whole(`merges rows with other axes: [${before.join(', ')}] becomes [${after.join(', ')}]`);
   const inner = elements(before.slice(axis + 1));
   const size = elements(after.slice(at + 1));
   const target = after.map((dim, index) => (index === at ? -1 : dim));

@@ -73,7 +73,12 @@ export const topK: OpFamily = {
   rows(view, [axis]): RowRule {
     if (axis === undefined || axis === topKAxis(view)) return whole('sorts all rows');
     const rest = view.node.inputs.slice(1).map(() => undefined);
-    return { kind: 'local', axes: view.node.outputs.map(() => axis), need: (out) => [out, ...rest], emit: emitCopy(view) };
+    return {
+      kind: 'local',
+      axes: view.node.outputs.map(() => axis),
+      need: (out) => [out, ...rest],
+      emit: emitCopy(view),
+    };
   },
 };
 

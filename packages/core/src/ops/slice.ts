@@ -115,7 +115,10 @@ export function splitSizes(view: OpView, size: number): number[] | undefined {
   const sizes = given ?? view.node.outputs.map((_, index) => Math.max(0, Math.min(each, size - each * index)));
   const sum = sizes.reduce((total, item) => total + item, 0);
   if (sizes.length !== pieces || sum !== size || sizes.some((item) => item < 0)) {
-    throw view.invalid('the pieces do not make up the axis', { expected: `${pieces} sizes, ${size} together`, got: `[${sizes.join(', ')}]` });
+    throw view.invalid('the pieces do not make up the axis', {
+      expected: `${pieces} sizes, ${size} together`,
+      got: `[${sizes.join(', ')}]`,
+    });
   }
   return sizes;
 }
@@ -134,8 +137,14 @@ export const split: OpFamily = {
   rows(view, axes): RowRule {
     const row = axes[0];
     if (row === undefined) return whole('its sizes are computed from the image');
-    if (axisOf(view, view.attributes.int('axis', 0), view.shape(0).length) === row) return whole('splits along the rows');
+    if (axisOf(view, view.attributes.int('axis', 0), view.shape(0).length) === row)
+      return whole('splits along the rows');
     const rest = view.node.inputs.slice(1).map(() => undefined);
-    return { kind: 'local', axes: view.node.outputs.map(() => row), need: (out) => [out, ...rest], emit: emitCopy(view) };
+    return {
+      kind: 'local',
+      axes: view.node.outputs.map(() => row),
+      need: (out) => [out, ...rest],
+      emit: emitCopy(view),
+    };
   },
 };

@@ -6,7 +6,10 @@ function permutation(view: OpView): number[] {
   const rank = view.shape(0).length;
   const perm = view.attributes.ints('perm') ?? Array.from({ length: rank }, (_, axis) => rank - 1 - axis);
   if (perm.length !== rank || [...perm].sort((a, b) => a - b).some((axis, index) => axis !== index)) {
-    throw view.invalid(`attribute 'perm' is not an order of the axes`, { expected: `0 to ${rank - 1}`, got: `[${perm.join(', ')}]` });
+    throw view.invalid(`attribute 'perm' is not an order of the axes`, {
+      expected: `0 to ${rank - 1}`,
+      got: `[${perm.join(', ')}]`,
+    });
   }
   return perm;
 }
