@@ -10,7 +10,10 @@ import type { Tensor } from '@distredge/core';
 export interface EngineModel {
   /** An ONNX ModelProto. Initialisers may name external data at `location` = a key of `weights`. */
   readonly model: Uint8Array;
-  /** Blobs that the model's external initialisers refer to, by `location`. */
+  /**
+   * Blobs that the model's external initialisers refer to, by `location`. They are read until `load` settles and stay the
+   * caller's, who gives their memory back with `free` once no other model needs them.
+   */
   readonly weights: ReadonlyMap<string, Uint8Array>;
 }
 

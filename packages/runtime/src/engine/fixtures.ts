@@ -40,14 +40,14 @@ function message(fields: readonly Field[]): Uint8Array {
 }
 
 /** A graph input or output; a string is a size that the model leaves open. */
-export interface FixtureValue {
+interface FixtureValue {
   readonly name: string;
   readonly type: FixtureType;
   readonly shape: readonly (number | string)[];
 }
 
 /** A float32 initialiser whose bytes lie outside the model. */
-export interface FixtureWeight {
+interface FixtureWeight {
   readonly name: string;
   readonly shape: readonly number[];
   readonly location: string;

@@ -1,21 +1,23 @@
 /** The thread behind `ort-worker.ts`: serves requests in order with an `OrtEngine`, and ends when told to close. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { throughGate } from './exit-gate.js';
 import { free } from './free.js';
 import { OrtEngine } from './ort-node.js';
 import {
-  buffersOf,
   movable,
   type NumberedRequest,
   packError,
-  type WorkerReply,
+  post,
   type WorkerRequest,
   type WorkerSettings,
   type WorkerValues,
 } from './worker-protocol.js';
 
+if (parentPort === null) throw new Error('ort-worker-thread.js is the entry of a worker thread');
 const port = parentPort;
-if (port === null) throw new Error('ort-worker-thread.js is the entry of a worker thread');
-const engine = new OrtEngine(workerData as WorkerSettings);
+const { options, gate } = workerData as WorkerSettings;
+const engine = new OrtEngine(options);
+let last: Promise<unknown> = Promise.resolve();
 
 async function serve(request: WorkerRequest): Promise<WorkerValues[keyof WorkerValues]> {
   switch (request.kind) {
@@ -41,18 +43,24 @@ async function serve(request: WorkerRequest): Promise<WorkerValues[keyof WorkerV
 
 async function answer({ id, request }: NumberedRequest): Promise<void> {
   try {
-    const value = await serve(request);
-    const moved = typeof value === 'object' ? buffersOf(value.outputs.map((tensor) => tensor.data)) : [];
-    port?.postMessage({ id, value } satisfies WorkerReply, moved);
+    const value = await throughGate(gate, () => serve(request));
+    const outputs = typeof value === 'object' ? value.outputs : [];
+    post(
+      port,
+      { id, value },
+      outputs.map((tensor) => tensor.data),
+    );
   } catch (error) {
-    port?.postMessage({ id, error: packError(error) } satisfies WorkerReply);
+    post(port, { id, error: packError(error) }, []);
   }
   // Without a port to listen to, the thread has nothing left to do and ends by itself.
-  if (request.kind === 'close') port?.close();
+  if (request.kind === 'close') port.close();
 }
 
 // Ends the thread, and with it every call that waits for an answer.
 port.on('messageerror', (error) => {
   throw error;
 });
-port.on('message', (message: NumberedRequest) => void answer(message));
+port.on('message', (message: NumberedRequest) => {
+  last = last.then(() => answer(message));
+});

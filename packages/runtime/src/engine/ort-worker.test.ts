@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { floatTensor } from '@distredge/core';
 import { expect, it } from 'vitest';
 import { describeEngineCompliance } from './compliance.js';
-import { vectorModel } from './fixtures.js';
+import { onnxModel, vectorModel } from './fixtures.js';
 import { createOrtWorkerEngine } from './ort-worker.js';
 
 describeEngineCompliance('onnxruntime-node on a thread of its own', (options) => createOrtWorkerEngine(options));
@@ -53,16 +53,17 @@ it('starts and ends many times', async () => {
   }
 });
 
-/** Runs a script in a process of its own, on the build. */
+/** Runs a script in a process of its own, on the build; `run` there takes some 100 ms. */
 function script(body: string): { status: number | null; stdout: string; stderr: string } {
   const source = `
     import { createOrtWorkerEngine } from ${JSON.stringify(new URL('../../dist/engine/ort-worker.js', import.meta.url))};
-    const model = Uint8Array.from(${JSON.stringify([...model.model])});
+    const model = Uint8Array.from(${JSON.stringify([...slowModel()])});
     const engine = createOrtWorkerEngine();
     const handle = await engine.load({ model, weights: new Map() });
+    const tensor = () => ({ dtype: 'float32', shape: [1024, 1024], data: new Uint8Array(4 << 20) });
     const run = () => engine.run({
       model: handle,
-      inputs: [{ name: 'x', tensor: { dtype: 'float32', shape: [1 << 20], data: new Uint8Array(4 << 20) } }],
+      inputs: [{ name: 'x', tensor: tensor() }],
       outputs: [{ name: 'y', fetch: true }],
     });
     await run();
@@ -70,10 +71,21 @@ function script(body: string): { status: number | null; stdout: string; stderr: 
   return spawnSync(process.execPath, ['--input-type=module', '-e', source], { encoding: 'utf8', timeout: 30_000 });
 }
 
+/** y = x · x · x · x, of square matrices. */
+function slowModel(): Uint8Array {
+  const names = ['x', 'a', 'b', 'y'];
+  const nodes = names.slice(1).map((name, i) => ({ op: 'MatMul', inputs: [names[i] as string, 'x'], outputs: [name] }));
+  const square = (name: string) => ({ name, type: 'float32', shape: ['n', 'n'] }) as const;
+  return onnxModel({ nodes, inputs: [square('x')], outputs: [square('y')] });
+}
+
 it.each([
   ['an idle engine was forgotten', 'console.log("done")'],
   ['an engine is closed at the end', 'await engine.close(); console.log("done")'],
-  ['the process exits in the middle of a run', 'void run(); setImmediate(() => process.exit(0)); console.log("done")'],
-])('lets the process end when %s', (_, body) => {
-  expect(script(body)).toMatchObject({ status: 0, stdout: 'done\n', stderr: '' });
+  ['it exits in the middle of a run', 'run(); run(); setTimeout(() => process.exit(0), 20); console.log("done")'],
+  ['it throws in the middle of a run', 'run(); setTimeout(() => { process.exitCode = 0; throw 1 }, 20)', 1],
+])('lets the process end as it is told to when %s', (_, body, status = 0) => {
+  const ended = script(body);
+  expect(ended).toMatchObject({ status, signal: null });
+  expect(ended.stdout).toBe(status === 0 ? 'done\n' : '');
 });

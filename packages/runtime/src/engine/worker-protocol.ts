@@ -4,10 +4,14 @@
  */
 import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import type { EngineCall, EngineOptions, EngineResult } from './engine.js';
+import type { ExitGate } from './exit-gate.js';
 import type { StagedWeights } from './ort-weights.js';
 
 /** What the worker is started with. */
-export type WorkerSettings = EngineOptions;
+export interface WorkerSettings {
+  readonly options: EngineOptions;
+  readonly gate: ExitGate;
+}
 
 export type WorkerRequest =
   | { readonly kind: 'open'; readonly model: Uint8Array; readonly weights: StagedWeights }
@@ -57,7 +61,16 @@ export function movable(data: Uint8Array): Uint8Array {
   return fills ? data : Uint8Array.from(data);
 }
 
-/** The distinct buffers behind these bytes: the transfer list of a message. */
-export function buffersOf(parts: readonly Uint8Array[]): ArrayBuffer[] {
-  return [...new Set(parts.map((part) => part.buffer as ArrayBuffer))];
+/** One side's way to send. */
+interface Sender {
+  postMessage(message: unknown, transfer?: readonly ArrayBuffer[]): void;
+}
+
+/** Sends a message and moves these bytes with it. Where Node pins one (memory of native code), all are copied. */
+export function post(sender: Sender, message: NumberedRequest | WorkerReply, moved: readonly Uint8Array[]): void {
+  try {
+    sender.postMessage(message, [...new Set(moved.map((part) => part.buffer as ArrayBuffer))]);
+  } catch {
+    sender.postMessage(message);
+  }
 }
