@@ -128,9 +128,10 @@ class Requester implements Cluster {
       }),
     );
     await each((member) => member.ready(prepareMs));
+    const beatMs = Math.min(1000, silenceMs / 2);
     this.#heartbeat = setInterval(() => {
-      for (const member of this.#members.values()) member.beat(silenceMs);
-    }, Math.min(1000, silenceMs / 2));
+      for (const member of this.#members.values()) member.beat(Math.ceil(silenceMs / beatMs));
+    }, beatMs);
     this.#heartbeat.unref();
   }
 
@@ -249,8 +250,7 @@ class Member {
   readonly #waiting: { type: Control['type']; resolve: (message: Control) => void; reject: (error: Error) => void }[] = [];
   #link: Link | undefined;
   #failure: Error | undefined;
-  #pinged = 0;
-  #heard = 0;
+  #unanswered = 0;
   #readiness: Promise<Control> | undefined;
 
   constructor(device: number, address: string, owner: Requester) {
@@ -268,7 +268,7 @@ class Member {
       this.#address,
       (link) => ({
         allocate: (header) => {
-          this.#heard = now();
+          this.#unanswered = 0;
           if (header.kind === FrameKind.data) return this.#owner.allocate(this.device, header);
           if (header.length > 64 * 2 ** 20) throw new DistrEdgeError('PROTOCOL', 'a provider sent too large a message', { where: link.remote });
           return new Uint8Array(header.length);
@@ -334,15 +334,16 @@ class Member {
     return (await within(answer, deadlineMs, 'a trace', this.#where)) as Traced;
   }
 
-  /** Asks whether the provider is alive; a silent one is lost. */
-  beat(silenceMs: number): void {
-    const time = now();
-    if (this.#pinged > 0 && this.#heard < this.#pinged && time - this.#pinged > silenceMs) {
+  /**
+   * Asks whether the provider is alive; one that has been silent for so many asks is lost. Asks are counted, not
+   * milliseconds: this process may itself have been too busy to read the answer.
+   */
+  beat(patience: number): void {
+    if (this.#unanswered >= patience) {
       this.#fail(new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer any more', { where: this.#where, hint: 'is the process frozen or the network cut?' }));
       return;
     }
-    if (this.#heard < this.#pinged) return;
-    this.#pinged = time;
+    this.#unanswered += 1;
     this.#link?.send({ kind: FrameKind.ping, request: 0, channel: 0 }, []).catch(() => undefined);
   }
 
