@@ -23,6 +23,7 @@ export function foldMovement(view: OpView, inputs: Inputs, limit: number): reado
   const move = MOVES[view.node.op];
   const shapes = move?.shapes(view, inputs).filter((shape) => shape !== undefined);
   if (move === undefined || shapes === undefined || shapes.length === 0) return undefined;
+  if (shapes.some((shape) => shape.some((dim) => dim < 0))) return undefined;
   if (shapes.reduce((sum, shape) => sum + elements(shape), 0) > limit) return undefined;
   return move.compute(view, inputs as readonly Tensor[], shapes);
 }
@@ -119,6 +120,7 @@ const MOVES: Readonly<Record<string, Move>> = {
     compute(view, inputs, [shape]) {
       const [first] = inputs;
       if (first === undefined || shape === undefined) return undefined;
+      if (inputs.some(({ dtype }) => dtype !== first.dtype)) return undefined;
       const axis = axisOf(view, view.attributes.int('axis', 1), shape.length);
       const outer = elements(shape.slice(0, axis));
       const data = new Uint8Array(elements(shape) * DTYPE_BYTES[first.dtype]);
@@ -137,6 +139,7 @@ const MOVES: Readonly<Record<string, Move>> = {
     shapes: (_view, inputs) => [broadcast(inputs.map((tensor) => tensor?.shape ?? []))],
     compute(_view, [condition, yes, no], [shape]) {
       if (condition === undefined || yes === undefined || no === undefined || shape === undefined) return undefined;
+      if (condition.dtype !== 'bool' || yes.dtype !== no.dtype) return undefined;
       const chosen = expanded(condition, shape).data;
       const result = expanded(yes, shape);
       const other = expanded(no, shape).data;

@@ -80,9 +80,9 @@ export const tile: OpFamily = {
     const repeats = view.constant(1);
     if (repeats === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
     const times = integers(repeats);
-    if (times.length !== view.shape(0).length) {
+    if (times.length !== view.shape(0).length || times.some((count) => count < 0)) {
       throw view.invalid('the repeats are not one for each axis', {
-        expected: `${view.shape(0).length} numbers`,
+        expected: `${view.shape(0).length} numbers ≥ 0`,
         got: `[${times.join(', ')}]`,
       });
     }

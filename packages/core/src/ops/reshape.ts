@@ -15,7 +15,7 @@ export const reshape: OpFamily = {
     const shape = SHAPES[view.node.op]?.(view);
     if (shape === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
     const [before, after] = [elements(view.shape(0)), elements(shape)];
-    if (before !== after) {
+    if (before !== after || !shape.every(Number.isInteger)) {
       throw view.invalid('the new shape holds another number of elements', {
         expected: `${before} elements, as in [${view.shape(0).join(', ')}]`,
         got: `${after} in [${shape.join(', ')}]`,

@@ -42,9 +42,11 @@ const TYPES: Readonly<Record<string, (view: OpView) => TensorType[]>> = {
   },
   Size: () => [int64([])],
   ConstantOfShape(view) {
-    const shape = view.constant(0);
+    const given = view.constant(0);
+    const shape = given && integers(given);
+    if (shape?.some((dim) => dim < 0)) throw view.invalid('a size is negative', { got: `[${shape.join(', ')}]` });
     const value = view.node.attributes.get('value')?.t;
-    return [{ dtype: value === undefined ? 'float32' : tensorOf(value)?.dtype, shape: shape && integers(shape) }];
+    return [{ dtype: value === undefined ? 'float32' : tensorOf(value)?.dtype, shape }];
   },
   Range: (view) => [unknown(view)],
   NonZero: () => [int64(undefined)],
