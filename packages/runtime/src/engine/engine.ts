@@ -39,7 +39,10 @@ export interface EngineCall {
 }
 
 export interface EngineResult {
-  /** The outputs with `fetch`, in the order of the call. */
+  /**
+   * The outputs with `fetch`, in the order of the call. They are the caller's: to `free` them after use spares the engine
+   * fresh memory for the next run (1 MB fetched from another thread: 0.3 instead of 1.0 ms).
+   */
   readonly outputs: readonly Tensor[];
   /** Start and end of the computation on the `performance.timeOrigin`-based wall clock, in ms since the epoch. */
   readonly start: number;
