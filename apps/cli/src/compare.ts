@@ -1,5 +1,5 @@
 /** How far a split run's outputs are from the unsplit run's. */
-import { type Tensor, numbers } from '@distredge/core';
+import { numbers, type Tensor } from '@distredge/core';
 
 export interface Difference {
   readonly name: string;
@@ -9,10 +9,17 @@ export interface Difference {
   readonly relError: number;
   /** Whether the largest value stands at the same place (or the same largest value, where several are equal). */
   readonly top1Equal: boolean;
+  /** For an output behind a comparison or rounding: the values entering it, by which it is judged. */
+  readonly comparedAt?: readonly string[];
+  /** Share of such an output's elements that differ by more than the tolerance: those that flipped. */
+  readonly flipped?: number;
 }
 
 /** The largest relative error that counts as exact. */
 export const TOLERANCE = 1e-4;
+
+/** An output behind a jump is right if what enters the jumps is, and little flipped. */
+const MAX_FLIPPED = 1e-2;
 
 /** Compares one output, element by element. Equal infinities and equal NaNs do not differ. */
 export function compareOutput(name: string, expected: Tensor, got: Tensor): Difference {
@@ -40,6 +47,43 @@ export function compareOutput(name: string, expected: Tensor, got: Tensor): Diff
   return { name, shape: expected.shape, maxAbsError, relError, top1Equal: topA === topB || a[topA] === a[topB] };
 }
 
-export function isExact({ relError, top1Equal }: Difference): boolean {
-  return relError <= TOLERANCE && top1Equal;
+/**
+ * An output behind jumps: judged by the values that enter them, by their worst error. How much of the output itself flipped
+ * is told beside it.
+ */
+export function compareBehindJumps(
+  name: string,
+  expected: Tensor,
+  got: Tensor,
+  entering: readonly Difference[],
+): Difference {
+  const own = compareOutput(name, expected, got);
+  const flipped = flippedShare(expected, got);
+  const worst = (key: 'maxAbsError' | 'relError'): number =>
+    Math.max(0, ...entering.map((difference) => difference[key]));
+  return {
+    ...own,
+    maxAbsError: worst('maxAbsError'),
+    relError: worst('relError'),
+    comparedAt: entering.map((difference) => difference.name),
+    flipped,
+  };
+}
+
+function flippedShare(expected: Tensor, got: Tensor): number {
+  const [a, b] = [numbers(expected), numbers(got)];
+  const finite = a.filter(Number.isFinite);
+  const [low, high] = finite.reduce(
+    ([min, max], value) => [Math.min(min, value), Math.max(max, value)],
+    [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY],
+  );
+  const limit = TOLERANCE * Math.max(high - low, Number.MIN_VALUE);
+  return (
+    a.filter((value, index) => !(Math.abs(value - (b[index] as number)) <= limit) && !Object.is(value, b[index]))
+      .length / Math.max(1, a.length)
+  );
+}
+
+export function isExact({ relError, top1Equal, flipped = 0 }: Difference): boolean {
+  return relError <= TOLERANCE && top1Equal && flipped <= MAX_FLIPPED;
 }

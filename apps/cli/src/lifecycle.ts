@@ -17,7 +17,11 @@ export async function endAll(): Promise<void> {
 /** Ends cleanly on Ctrl-C and on a polite kill, with the exit code that shells expect. A second signal ends at once. */
 export function handleSignals(): void {
   let ending = false;
-  for (const [signal, code] of [['SIGINT', 130], ['SIGTERM', 143], ['SIGHUP', 129]] as const) {
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
     process.on(signal, () => {
       if (ending) process.exit(code);
       ending = true;

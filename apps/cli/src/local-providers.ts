@@ -65,7 +65,8 @@ function addressOf(child: ChildProcess): Promise<string> {
     child.once('message', (message) => {
       clearTimeout(timer);
       child.removeAllListeners('exit');
-      const address = typeof message === 'object' && message !== null && 'address' in message ? message.address : undefined;
+      const address =
+        typeof message === 'object' && message !== null && 'address' in message ? message.address : undefined;
       if (typeof address === 'string') resolve(address);
       else lost('it did not give its address');
     });

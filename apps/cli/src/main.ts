@@ -22,7 +22,10 @@ function commandLine(): Command {
     .description('Runs the inference of any ONNX CNN on several devices at once, exactly.')
     .version(version())
     .showHelpAfterError('(distredge --help shows the commands, distredge COMMAND --help one of them)')
-    .addHelpText('after', '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n');
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n',
+    );
   for (const add of [addDemo, addInspect, addVerify, addBench, addProvider, addRun]) add(program);
   for (const command of [program, ...program.commands]) command.exitOverride();
   return program;
@@ -36,7 +39,10 @@ function exitCodeOf(error: unknown): number {
 function report(error: unknown): void {
   if (error instanceof CommanderError) return;
   if (process.argv.includes('--json')) {
-    const facts = error instanceof DistrEdgeError ? error.toJSON() : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
+    const facts =
+      error instanceof DistrEdgeError
+        ? error.toJSON()
+        : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
     process.stdout.write(`${JSON.stringify({ ok: false, error: facts })}\n`);
   }
   process.stderr.write(`${describeError(error)}\n`);

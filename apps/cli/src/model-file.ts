@@ -87,7 +87,10 @@ function tooLarge(path: string, bytes: number): DistrEdgeError {
 async function readBeside(path: string, location: string): Promise<Uint8Array> {
   const inside = normalize(location);
   if (isAbsolute(inside) || inside.startsWith('..')) {
-    throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'the model names a file outside its own folder', { where: path, got: location });
+    throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'the model names a file outside its own folder', {
+      where: path,
+      got: location,
+    });
   }
   try {
     return await readFile(resolve(dirname(path), inside));

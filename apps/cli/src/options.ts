@@ -12,7 +12,8 @@ function usage(option: string, expected: string, got: string): DistrEdgeError {
 export function wholeNumber(option: string, low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
-    if (!/^\d+$/.test(text) || value < low || value > high) throw usage(option, `a whole number from ${low} to ${high}`, text);
+    if (!/^\d+$/.test(text) || value < low || value > high)
+      throw usage(option, `a whole number from ${low} to ${high}`, text);
     return value;
   };
 }
@@ -40,7 +41,10 @@ export function normalization(text: string): NormalizationName {
 /** `--shape NAME=1,3,224,224`, repeatable. */
 function shapeOption(text: string, before: Record<string, number[]>): Record<string, number[]> {
   const at = text.lastIndexOf('=');
-  const dims = text.slice(at + 1).split(',').map(Number);
+  const dims = text
+    .slice(at + 1)
+    .split(',')
+    .map(Number);
   if (at < 1 || dims.some((dim) => !Number.isInteger(dim) || dim < 1)) throw usage('--shape', 'NAME=1,3,224,224', text);
   return { ...before, [text.slice(0, at)]: dims };
 }
@@ -49,7 +53,8 @@ function sizeOption(text: string): { height: number; width: number } {
   const match = /^(\d+)(?:x(\d+))?$/.exec(text);
   const height = Number(match?.[1]);
   const width = Number(match?.[2] ?? match?.[1]);
-  if (match === null || height < 1 || width < 1 || height > 16_384 || width > 16_384) throw usage('--size', 'a side or HEIGHTxWIDTH, as in 320 or 480x640', text);
+  if (match === null || height < 1 || width < 1 || height > 16_384 || width > 16_384)
+    throw usage('--size', 'a side or HEIGHTxWIDTH, as in 320 or 480x640', text);
   return { height, width };
 }
 
@@ -61,8 +66,14 @@ export function withShapes(command: Command): Command {
 }
 
 /** The model options among a command's parsed ones. */
-export function modelOptions(options: { shape?: Record<string, number[]>; size?: { height: number; width: number } }): ModelOptions {
-  return { ...(options.shape === undefined ? {} : { shapes: options.shape }), ...(options.size === undefined ? {} : { size: options.size }) };
+export function modelOptions(options: {
+  shape?: Record<string, number[]>;
+  size?: { height: number; width: number };
+}): ModelOptions {
+  return {
+    ...(options.shape === undefined ? {} : { shapes: options.shape }),
+    ...(options.size === undefined ? {} : { size: options.size }),
+  };
 }
 
 /** The shares of `count` devices: as given, or equal. */

@@ -25,9 +25,16 @@ export function print(line = ''): void {
 export function table(rows: readonly (readonly (string | number)[])[]): string {
   const cells = rows.map((row) => row.map(String));
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
-  const right = (cells[0] ?? []).map((_, column) => rows.slice(1).every((row) => typeof row[column] === 'number' || /^[\d.,]+ ?(ms|%|[kMG]?(B|FLOP)|×)?$/.test(`${row[column]}`)));
+  const right = (cells[0] ?? []).map((_, column) =>
+    rows
+      .slice(1)
+      .every((row) => typeof row[column] === 'number' || /^[\d.,]+ ?(ms|%|[kMG]?(B|FLOP)|×)?$/.test(`${row[column]}`)),
+  );
   const lines = cells.map((row) =>
-    row.map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0))).join('  ').trimEnd(),
+    row
+      .map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
+      .join('  ')
+      .trimEnd(),
   );
   return [styled('bold', lines[0] ?? ''), ...lines.slice(1)].join('\n');
 }

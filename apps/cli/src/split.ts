@@ -1,7 +1,22 @@
 /** One model, compiled by the simple rule and prepared on providers: what demo, verify, bench and run have in common. */
-import { analyse, compile, DistrEdgeError, type Graph, type Program, planByRule, splitFlopShare, type Tensor, typeOf, type VolumeRule } from '@distredge/core';
+import {
+  analyse,
+  compile,
+  DistrEdgeError,
+  exposeValues,
+  type Graph,
+  type Program,
+  planByRule,
+  splitFlopShare,
+  type Tensor,
+  typeOf,
+  type VolumeRule,
+  valuesBeforeJumps,
+  withOutputs,
+} from '@distredge/core';
 import { type Cluster, connect, createTcpTransport, createWholeModel, type WholeModel } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
+import { compareBehindJumps, compareOutput, type Difference, isExact } from './compare.js';
 import { loadImage } from './image/load.js';
 import { seededTensor } from './image/seeded.js';
 import { imageSlot, tensorForImage } from './image/tensor-for.js';
@@ -30,7 +45,8 @@ export async function inputsFor(graph: Graph, { image, seed, normalize }: InputO
   let photo = image;
   for (const [index, name] of graph.inputs.entries()) {
     const { dtype, shape } = typeOf(graph, name);
-    if (dtype === undefined || shape === undefined) throw new DistrEdgeError('SHAPE_UNKNOWN', 'an input has no known shape', { where: `input '${name}'` });
+    if (dtype === undefined || shape === undefined)
+      throw new DistrEdgeError('SHAPE_UNKNOWN', 'an input has no known shape', { where: `input '${name}'` });
     const concrete = { name, dtype, shape };
     if (photo !== undefined && (graph.inputs.length === 1 || shape.length === 4)) {
       const slot = imageSlot(concrete);
@@ -39,7 +55,10 @@ export async function inputsFor(graph: Graph, { image, seed, normalize }: InputO
     } else inputs[name] = seededTensor(dtype, shape, seed + index);
   }
   if (photo !== undefined) {
-    throw new DistrEdgeError('IMAGE_INVALID', 'no input of this model takes a photo', { where: photo, hint: 'leave out --image to run on random input' });
+    throw new DistrEdgeError('IMAGE_INVALID', 'no input of this model takes a photo', {
+      where: photo,
+      hint: 'leave out --image to run on random input',
+    });
   }
   return inputs;
 }
@@ -81,6 +100,47 @@ export async function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Ten
   } finally {
     await whole.close();
   }
+}
+
+/**
+ * Compares a split run with the unsplit one. Outputs behind comparisons or roundings that are not equal as they stand are
+ * judged by what enters those, in one further run of either kind that gives these values too.
+ */
+export async function compareRuns(
+  model: ModelFile,
+  inputs: Tensors,
+  expected: Tensors,
+  got: Tensors,
+  again: (graph: Graph) => Promise<Tensors>,
+): Promise<Difference[]> {
+  const { graph } = model;
+  const plain = graph.outputs.map((name) => compareOutput(name, tensorOf(expected, name), tensorOf(got, name)));
+  const jumps = valuesBeforeJumps(graph);
+  if (model.hasExternalData || plain.every((difference) => isExact(difference) || !jumps.has(difference.name)))
+    return plain;
+  const probes = [...new Set([...jumps.values()].flat())];
+  const [a, b] = [
+    await runUnsplit({ ...model, bytes: exposeValues(model.bytes, graph, probes) }, inputs),
+    await again(withOutputs(graph, probes)),
+  ];
+  return plain.map((difference) => {
+    const entering = jumps.get(difference.name);
+    if (entering === undefined || isExact(difference)) return difference;
+    const { name } = difference;
+    return compareBehindJumps(
+      name,
+      tensorOf(expected, name),
+      tensorOf(got, name),
+      entering.map((probe) => compareOutput(probe, tensorOf(a, probe), tensorOf(b, probe))),
+    );
+  });
+}
+
+/** An output by its name. */
+export function tensorOf(tensors: Readonly<Tensors>, name: string): Tensor {
+  const tensor = tensors[name];
+  if (tensor === undefined) throw new DistrEdgeError('INTERNAL', 'an output is missing', { where: `output '${name}'` });
+  return tensor;
 }
 
 export interface SplitFacts {

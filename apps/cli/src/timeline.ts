@@ -28,7 +28,9 @@ export function timeline(program: Program, trace: RunTrace): string {
 /** For each volume, which device computed which rows of its end tensor. */
 export function rowTable(program: Program): (string | number)[][] {
   const { plan } = program;
-  const rows: (string | number)[][] = [['volume', 'ends at', 'rows', ...Array.from({ length: plan.devices }, (_, device) => `device ${device}`)]];
+  const rows: (string | number)[][] = [
+    ['volume', 'ends at', 'rows', ...Array.from({ length: plan.devices }, (_, device) => `device ${device}`)],
+  ];
   plan.volumes.forEach((volume, index) => {
     if (!('parts' in volume)) return;
     const height = Math.max(...volume.parts.map(({ to }) => to));
@@ -36,7 +38,7 @@ export function rowTable(program: Program): (string | number)[][] {
       const own = volume.parts.filter((part) => part.device === device && part.to > part.from);
       return own.length === 0 ? '-' : own.map(({ from, to }) => `${from}–${to - 1}`).join(' ');
     });
-    rows.push([index + 1, volume.end, height, ...cells]);
+    rows.push([index + 1, volume.end.length > 40 ? `…${volume.end.slice(-39)}` : volume.end, height, ...cells]);
   });
   return rows;
 }

@@ -1,12 +1,40 @@
 /** The public face of @distredge/core: model bytes in, plan in, program out; no I/O anywhere. */
-export { compile, type Program, type ProgramMessage, type ProgramPiece, type ProgramStep, REQUESTER, splitFlopShare } from './compile/program.js';
-export { type DeviceInput, type DeviceModel, type DeviceProgram, type DeviceStep, deviceProgram, parseDeviceProgram } from './compile/device-program.js';
+
+export {
+  type DeviceInput,
+  type DeviceModel,
+  type DeviceProgram,
+  type DeviceStep,
+  deviceProgram,
+  parseDeviceProgram,
+} from './compile/device-program.js';
+export {
+  compile,
+  type Program,
+  type ProgramMessage,
+  type ProgramPiece,
+  type ProgramStep,
+  REQUESTER,
+  splitFlopShare,
+} from './compile/program.js';
 export { DistrEdgeError, type ErrorCode, type ErrorFacts } from './errors.js';
 export { type Graph, type Node, type TensorType, typeOf } from './graph/graph.js';
+export { exposeValues, valuesBeforeJumps, withOutputs } from './graph/jumps.js';
 export { externalLocations, type LoadOptions, loadGraph } from './graph/load.js';
 export { numbers } from './onnx/tensor-proto.js';
-export { isGather, parsePlan, type Plan, type PlanPart, type PlanVolume } from './plan/plan.js';
+export { isGather, type Plan, type PlanPart, type PlanVolume, parsePlan } from './plan/plan.js';
 export { planByRule, type RuleOptions, type VolumeRule, weightedParts } from './plan/rule.js';
 export { type Analysis, analyse, type NodeKind, type PlacedNode, rowsOf } from './rows/analysis.js';
 export type { Range } from './rows/range.js';
-export { byteLength, type DataType, DTYPE_BYTES, elements, floats, floatTensor, intTensor, pasteRows, sliceRows, type Tensor } from './tensor.js';
+export {
+  byteLength,
+  type DataType,
+  DTYPE_BYTES,
+  elements,
+  floats,
+  floatTensor,
+  intTensor,
+  pasteRows,
+  sliceRows,
+  type Tensor,
+} from './tensor.js';

@@ -5,6 +5,7 @@
  */
 import { byteLength, type DeviceProgram, type DeviceStep, DistrEdgeError } from '@distredge/core';
 import type { Engine, EngineInput } from './engine/engine.js';
+import { free } from './engine/free.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { BEGIN_CHANNEL, layOut, now, type Traced } from './protocol.js';
 
@@ -79,7 +80,9 @@ export class Job {
     this.program = options.program;
     this.#engine = options.engine;
     this.#expected = new Map(this.program.receives.map(({ message, from, bytes }) => [message, { from, bytes }]));
-    const reads = this.program.steps.flatMap(({ inputs }) => inputs.flatMap((input) => ('message' in input ? [input.message] : [])));
+    const reads = this.program.steps.flatMap(({ inputs }) =>
+      inputs.flatMap((input) => ('message' in input ? [input.message] : [])),
+    );
     this.#shared = new Set(reads.filter((message, index) => reads.indexOf(message) !== index));
   }
 
@@ -97,7 +100,8 @@ export class Job {
 
   /** Uses this link for a member; -1 is the requester. */
   attach(member: number, link: Link): void {
-    if (this.#links.has(member)) throw new DistrEdgeError('PROTOCOL', 'a member has a link already', { where: `device ${member}` });
+    if (this.#links.has(member))
+      throw new DistrEdgeError('PROTOCOL', 'a member has a link already', { where: `device ${member}` });
     this.#links.set(member, link);
   }
 
@@ -108,13 +112,19 @@ export class Job {
   /** The buffer for a data frame from a member; throws `PROTOCOL` for any frame that the program does not foresee. */
   allocate(member: number, header: FrameHeader): Uint8Array {
     const refuse = (message: string, got: string): never => {
-      throw new DistrEdgeError('PROTOCOL', message, { where: `message ${header.channel} of request ${header.request}, from ${nameOf(member)}`, got });
+      throw new DistrEdgeError('PROTOCOL', message, {
+        where: `message ${header.channel} of request ${header.request}, from ${nameOf(member)}`,
+        got,
+      });
     };
     if (header.channel === BEGIN_CHANNEL && member < 0 && header.length === 0) return new Uint8Array(0);
-    if (header.request <= this.#finished || header.request > this.#finished + MAX_OPEN_REQUESTS) refuse('rows of a request that is not under way', `${header.request}`);
+    if (header.request <= this.#finished || header.request > this.#finished + MAX_OPEN_REQUESTS)
+      refuse('rows of a request that is not under way', `${header.request}`);
     const expected = this.#expected.get(header.channel);
-    if (expected === undefined || expected.from !== member) return refuse('rows that the program does not foresee', `${header.length} bytes`);
-    if (expected.bytes !== header.length) refuse('rows of another size than the program says', `${header.length} instead of ${expected.bytes} bytes`);
+    if (expected === undefined || expected.from !== member)
+      return refuse('rows that the program does not foresee', `${header.length} bytes`);
+    if (expected.bytes !== header.length)
+      refuse('rows of another size than the program says', `${header.length} instead of ${expected.bytes} bytes`);
     if (this.#open.get(header.request)?.has(header.channel)) refuse('the same rows twice', `${header.length} bytes`);
     // A view that is not its whole buffer is copied by the engine instead of taken over.
     const slack = this.#shared.has(header.channel) ? 8 : 0;
@@ -156,7 +166,10 @@ export class Job {
     const missing = this.program.receives.filter(({ message }) => !inbox.has(message));
     return new DistrEdgeError('DEADLINE', `a request was not done within ${this.#options.requestMs} ms`, {
       where: `device ${this.program.device}, request ${inbox.request}`,
-      got: missing.length === 0 ? 'all rows arrived' : `no rows yet from ${[...new Set(missing.map(({ from }) => nameOf(from)))].join(', ')}`,
+      got:
+        missing.length === 0
+          ? 'all rows arrived'
+          : `no rows yet from ${[...new Set(missing.map(({ from }) => nameOf(from)))].join(', ')}`,
     });
   }
 
@@ -171,20 +184,33 @@ export class Job {
       const { outputs, start, end } = await this.#engine.run({
         model: this.#models[step.model] as number,
         inputs: step.inputs.map((input) => engineInput(input, inbox)),
-        outputs: step.outputs.map(({ port, slot, fetch }) => ({ name: port, fetch, ...(slot === undefined ? {} : { slot }) })),
+        outputs: step.outputs.map(({ port, slot, fetch }) => ({
+          name: port,
+          fetch,
+          ...(slot === undefined ? {} : { slot }),
+        })),
         release: step.release,
       });
       steps.push({ step: step.step, start, end, waitFrom });
+      const leaving: Promise<void>[] = [];
       for (const { message, to, bytes, pieces } of step.sends) {
         const parts = pieces.map(({ output, offset }) => {
           const at = fetched.indexOf(step.outputs[output] as DeviceStep['outputs'][number]);
           return { offset, data: (outputs[at] as (typeof outputs)[number]).data };
         });
         const link = this.#links.get(to) as Link;
-        const sent = link.send({ kind: FrameKind.data, request: inbox.request, channel: message }, layOut(parts, bytes));
+        const sent = link.send(
+          { kind: FrameKind.data, request: inbox.request, channel: message },
+          layOut(parts, bytes),
+        );
         sent.catch(() => undefined);
         sends.push(sent);
+        leaving.push(sent);
       }
+      // Freed as soon as the last message that carries them is on its way: the garbage collector would be late.
+      void Promise.allSettled(leaving).then(() => {
+        for (const { data } of outputs) free(data);
+      });
     }
     await Promise.all(sends);
     this.#trace = { type: 'traced', residentBytes: 0, request: inbox.request, steps, messages: inbox.arrivals() };

@@ -5,6 +5,7 @@
  * Blobs come in the order of the program: for each model its bytes, then those of its weights that no earlier model had.
  */
 import { DistrEdgeError } from '@distredge/core';
+import { free } from './engine/free.js';
 import type { Job } from './job.js';
 import type { Frame, FrameHeader } from './link/link.js';
 
@@ -16,12 +17,20 @@ interface Blob {
 }
 
 /** The blobs of a program, in the order in which they travel. */
-export function blobsOf(models: readonly { readonly bytes: number; readonly weights: readonly { readonly location: string; readonly bytes: number }[] }[]): Blob[] {
+export function blobsOf(
+  models: readonly {
+    readonly bytes: number;
+    readonly weights: readonly { readonly location: string; readonly bytes: number }[];
+  }[],
+): Blob[] {
   const seen = new Set<string>();
   return models.flatMap(({ bytes, weights }, model) => {
     const fresh = weights.filter(({ location }) => !seen.has(location));
     for (const { location } of fresh) seen.add(location);
-    return [{ model, location: undefined, bytes }, ...fresh.map(({ location, bytes: size }) => ({ model, location, bytes: size }))];
+    return [
+      { model, location: undefined, bytes },
+      ...fresh.map(({ location, bytes: size }) => ({ model, location, bytes: size })),
+    ];
   });
 }
 
@@ -43,7 +52,10 @@ export class Loader {
     this.#blobs = blobsOf(models);
     const total = this.#blobs.reduce((sum, { bytes }) => sum + bytes, 0);
     if (total > maxBytes) {
-      throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', { expected: `≤ ${maxBytes} bytes`, got: `${total} bytes` });
+      throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', {
+        expected: `≤ ${maxBytes} bytes`,
+        got: `${total} bytes`,
+      });
     }
     models.forEach(({ weights }, model) => {
       for (const { location } of weights) this.#lastUse.set(location, model);
@@ -58,8 +70,16 @@ export class Loader {
   /** The place for a blob's next bytes. */
   allocate(header: FrameHeader): Uint8Array {
     const blob = this.#blobs[this.#at];
-    if (blob === undefined || header.channel !== this.#at || this.#filled + header.length > blob.bytes || header.length === 0) {
-      throw new DistrEdgeError('PROTOCOL', 'weights came that the program does not name', { where: `blob ${header.channel}`, got: `${header.length} bytes` });
+    if (
+      blob === undefined ||
+      header.channel !== this.#at ||
+      this.#filled + header.length > blob.bytes ||
+      header.length === 0
+    ) {
+      throw new DistrEdgeError('PROTOCOL', 'weights came that the program does not name', {
+        where: `blob ${header.channel}`,
+        got: `${header.length} bytes`,
+      });
     }
     this.#current ??= new Uint8Array(blob.bytes);
     return this.#current.subarray(this.#filled, this.#filled + header.length);
@@ -82,10 +102,17 @@ export class Loader {
 
   async #load(model: number): Promise<void> {
     const wanted = this.#job.program.models[model]?.weights ?? [];
-    const weights = new Map(wanted.map(({ location }): [string, Uint8Array] => [location, this.#weights.get(location) as Uint8Array]));
-    for (const { location } of wanted) if (this.#lastUse.get(location) === model) this.#weights.delete(location);
+    const weights = new Map(
+      wanted.map(({ location }): [string, Uint8Array] => [location, this.#weights.get(location) as Uint8Array]),
+    );
     const bytes = this.#model as Uint8Array;
     this.#model = undefined;
     await this.#job.load(bytes, weights);
+    // The engine has its own copy; waiting for the garbage collector would keep the weights in memory twice.
+    for (const [location, data] of weights) {
+      if (this.#lastUse.get(location) !== model) continue;
+      this.#weights.delete(location);
+      free(data);
+    }
   }
 }

@@ -71,7 +71,12 @@ export interface Traced {
   readonly type: 'traced';
   readonly residentBytes: number;
   readonly request: number;
-  readonly steps: readonly { readonly step: number; readonly start: number; readonly end: number; readonly waitFrom: number }[];
+  readonly steps: readonly {
+    readonly step: number;
+    readonly start: number;
+    readonly end: number;
+    readonly waitFrom: number;
+  }[];
   readonly messages: readonly { readonly message: number; readonly arrived: number }[];
 }
 
@@ -112,7 +117,10 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
     type: z.literal('prepare'),
     token,
     peers: z.array(text).max(1024),
-    requestMs: z.int().min(1).max(2 ** 31 - 1),
+    requestMs: z
+      .int()
+      .min(1)
+      .max(2 ** 31 - 1),
     program: z.unknown(),
   }),
   z.strictObject({ type: z.literal('ready'), residentBytes: z.number().min(0) }),
@@ -123,7 +131,9 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
     type: z.literal('traced'),
     residentBytes: z.number().min(0),
     request: z.int().min(0),
-    steps: z.array(z.strictObject({ step: z.int().min(0), start: z.number(), end: z.number(), waitFrom: z.number() })).max(1_000_000),
+    steps: z
+      .array(z.strictObject({ step: z.int().min(0), start: z.number(), end: z.number(), waitFrom: z.number() }))
+      .max(1_000_000),
     messages: z.array(z.strictObject({ message: z.int().min(0), arrived: z.number() })).max(1_000_000),
   }),
   z.strictObject({ type: z.literal('failed'), error: errorSchema, peer: z.int().min(0).max(1023).optional() }),
@@ -161,14 +171,20 @@ export function parseControl(frame: Frame): Control {
 export function programOf(message: Prepare): DeviceProgram {
   const program = parseDeviceProgram(message.program);
   if (message.peers.length !== program.devices) {
-    throw new DistrEdgeError('PROTOCOL', 'there is not one address for each device', { expected: `${program.devices}`, got: `${message.peers.length}` });
+    throw new DistrEdgeError('PROTOCOL', 'there is not one address for each device', {
+      expected: `${program.devices}`,
+      got: `${message.peers.length}`,
+    });
   }
   return program;
 }
 
 /** An error as it crosses a link. */
 export function failedMessage(error: unknown, peer?: number): Control {
-  const facts = error instanceof DistrEdgeError ? error.toJSON() : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
+  const facts =
+    error instanceof DistrEdgeError
+      ? error.toJSON()
+      : { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) };
   const short = Object.fromEntries(Object.entries(facts).map(([key, value]) => [key, value.slice(0, 8000)]));
   return { type: 'failed', error: errorSchema.parse(short), ...(peer === undefined ? {} : { peer }) };
 }
@@ -203,7 +219,12 @@ export async function within<T>(promise: Promise<T>, ms: number, what: string, w
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new DistrEdgeError('DEADLINE', `${what} did not happen within ${ms} ms`, { where, hint: 'is the process frozen, or the deadline too short for this model?' }));
+      reject(
+        new DistrEdgeError('DEADLINE', `${what} did not happen within ${ms} ms`, {
+          where,
+          hint: 'is the process frozen, or the deadline too short for this model?',
+        }),
+      );
     }, ms);
   });
   try {
@@ -214,7 +235,10 @@ export async function within<T>(promise: Promise<T>, ms: number, what: string, w
 }
 
 /** The pieces of a message laid out at their offsets, with the zero bytes between them. */
-export function layOut(pieces: readonly { readonly offset: number; readonly data: Uint8Array }[], bytes: number): Uint8Array[] {
+export function layOut(
+  pieces: readonly { readonly offset: number; readonly data: Uint8Array }[],
+  bytes: number,
+): Uint8Array[] {
   const parts: Uint8Array[] = [];
   let at = 0;
   const fill = (to: number): void => {

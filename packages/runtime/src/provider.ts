@@ -5,18 +5,26 @@
 import { DistrEdgeError } from '@distredge/core';
 import type { Engine } from './engine/engine.js';
 import { Job } from './job.js';
-import { type Frame, type FrameHeader, FrameKind, type Link, type LinkHandlers, type Listener, type Transport } from './link/link.js';
+import {
+  type Frame,
+  type FrameHeader,
+  FrameKind,
+  type Link,
+  type LinkHandlers,
+  type Listener,
+  type Transport,
+} from './link/link.js';
 import { Loader } from './loader.js';
 import {
-  checkVersion,
   type Control,
+  checkVersion,
   failedMessage,
   MAX_CONTROL_BYTES,
   now,
   type Peer,
+  PROTOCOL_VERSION,
   type Prepare,
   parseControl,
-  PROTOCOL_VERSION,
   programOf,
   sendControl,
 } from './protocol.js';
@@ -61,9 +69,13 @@ export async function startProvider(options: ProviderOptions): Promise<Provider>
   const jobs = new Map<string, Running>();
   const sessions = new Set<Session>();
   const shared: Shared = { options, jobs, sessions };
-  const listener: Listener = await options.transport.listen(options.listen, (link) => new Session(shared, link).handlers(), {
-    maxFrameBytes: MAX_CONTROL_BYTES,
-  });
+  const listener: Listener = await options.transport.listen(
+    options.listen,
+    (link) => new Session(shared, link).handlers(),
+    {
+      maxFrameBytes: MAX_CONTROL_BYTES,
+    },
+  );
   return {
     address: listener.address,
     async close() {
@@ -108,7 +120,11 @@ class Session {
         this.#shared.sessions.delete(this);
         if (this.#running === undefined) return;
         if (this.#member === -1) void this.end();
-        else this.#running.job.fail(new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where: this.#link.remote }), this.#member);
+        else
+          this.#running.job.fail(
+            new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where: this.#link.remote }),
+            this.#member,
+          );
       },
     };
   }
@@ -186,7 +202,9 @@ class Session {
     const { options, jobs } = this.#shared;
     const program = programOf(message);
     if (jobs.size >= (options.maxJobs ?? 4)) {
-      throw new DistrEdgeError('PROVIDER_FAILED', 'the provider serves as many requesters as it may', { hint: 'wait until one of them ends' });
+      throw new DistrEdgeError('PROVIDER_FAILED', 'the provider serves as many requesters as it may', {
+        hint: 'wait until one of them ends',
+      });
     }
     const job = new Job({
       program,
@@ -219,11 +237,16 @@ class Session {
     const deadline = now() + PEER_MS;
     await Promise.all(
       [...job.peers()].map(async (device) => {
-        if (device > own) return dialPeer(this.#shared.options.transport, running, device, addresses[device] ?? '', deadline);
+        if (device > own)
+          return dialPeer(this.#shared.options.transport, running, device, addresses[device] ?? '', deadline);
         if (job.connected(device)) return;
         await new Promise<void>((resolve, reject) => {
           const timer = setTimeout(() => {
-            reject(new DistrEdgeError('PROVIDER_LOST', 'another device did not connect', { where: `device ${device} at ${addresses[device] ?? ''}` }));
+            reject(
+              new DistrEdgeError('PROVIDER_LOST', 'another device did not connect', {
+                where: `device ${device} at ${addresses[device] ?? ''}`,
+              }),
+            );
           }, deadline - now());
           running.arrived.set(device, () => {
             clearTimeout(timer);
@@ -236,9 +259,13 @@ class Session {
 
   async #peer({ version, token, device }: Peer): Promise<void> {
     checkVersion(version, this.#link.remote);
-    const running = [...this.#shared.jobs.values()].find(({ token: own, job }) => own === token && job.peers().has(device));
+    const running = [...this.#shared.jobs.values()].find(
+      ({ token: own, job }) => own === token && job.peers().has(device),
+    );
     if (running === undefined || this.#member !== undefined) {
-      throw new DistrEdgeError('PROTOCOL', 'a device wants to exchange rows for a program that is not here', { where: this.#link.remote });
+      throw new DistrEdgeError('PROTOCOL', 'a device wants to exchange rows for a program that is not here', {
+        where: this.#link.remote,
+      });
     }
     running.job.attach(device, this.#link);
     this.#member = device;
@@ -265,7 +292,13 @@ function jobKey(token: string, device: number): string {
 }
 
 /** Opens a link to another device of the program; it may still be on its way to being prepared, so refusals are retried. */
-async function dialPeer(transport: Transport, { job, token }: Running, device: number, address: string, deadline: number): Promise<void> {
+async function dialPeer(
+  transport: Transport,
+  { job, token }: Running,
+  device: number,
+  address: string,
+  deadline: number,
+): Promise<void> {
   for (;;) {
     try {
       return await tryPeer(transport, job, token, device, address, deadline);
@@ -276,7 +309,14 @@ async function dialPeer(transport: Transport, { job, token }: Running, device: n
   }
 }
 
-async function tryPeer(transport: Transport, job: Job, token: string, device: number, address: string, deadline: number): Promise<void> {
+async function tryPeer(
+  transport: Transport,
+  job: Job,
+  token: string,
+  device: number,
+  address: string,
+  deadline: number,
+): Promise<void> {
   let welcomed = false;
   let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
   const answered = new Promise<void>((resolve, reject) => {
@@ -287,7 +327,8 @@ async function tryPeer(transport: Transport, job: Job, token: string, device: nu
     (self) => ({
       allocate: (header) => {
         if (welcomed && header.kind === FrameKind.data) return job.allocate(device, header);
-        if (header.length > 65_536) throw new DistrEdgeError('PROTOCOL', 'a frame came that does not belong here', { where: self.remote });
+        if (header.length > 65_536)
+          throw new DistrEdgeError('PROTOCOL', 'a frame came that does not belong here', { where: self.remote });
         return new Uint8Array(header.length);
       },
       frame: (frame) => {
@@ -302,8 +343,18 @@ async function tryPeer(transport: Transport, job: Job, token: string, device: nu
         settle?.resolve();
       },
       closed: (error) => {
-        if (welcomed) job.fail(new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where: `device ${device} at ${address}`, cause: error }), device);
-        else settle?.reject(new DistrEdgeError('PROTOCOL', 'the other device is not ready', { where: address, cause: error }));
+        if (welcomed)
+          job.fail(
+            new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', {
+              where: `device ${device} at ${address}`,
+              cause: error,
+            }),
+            device,
+          );
+        else
+          settle?.reject(
+            new DistrEdgeError('PROTOCOL', 'the other device is not ready', { where: address, cause: error }),
+          );
       },
     }),
     { deadlineMs: Math.max(1, deadline - now()) },

@@ -4,14 +4,23 @@
  * never left waiting.
  */
 import { randomBytes } from 'node:crypto';
-import { byteLength, deviceProgram, DistrEdgeError, type Program, pasteRows, REQUESTER, sliceRows, type Tensor } from '@distredge/core';
+import {
+  byteLength,
+  DistrEdgeError,
+  deviceProgram,
+  type Program,
+  pasteRows,
+  REQUESTER,
+  sliceRows,
+  type Tensor,
+} from '@distredge/core';
 import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import { blobsOf } from './loader.js';
 import {
   BEGIN_CHANNEL,
   BLOB_CHUNK_BYTES,
-  checkVersion,
   type Control,
+  checkVersion,
   layOut,
   now,
   PROTOCOL_VERSION,
@@ -41,7 +50,12 @@ export interface ConnectOptions {
 /** When things happened for one image, in ms since it was handed in. Times of providers are by their own clocks. */
 export interface RunTrace {
   readonly totalMs: number;
-  readonly steps: readonly { readonly step: number; readonly waitFrom: number; readonly start: number; readonly end: number }[];
+  readonly steps: readonly {
+    readonly step: number;
+    readonly waitFrom: number;
+    readonly start: number;
+    readonly end: number;
+  }[];
   readonly messages: readonly { readonly message: number; readonly arrived: number }[];
   /** Resident set of each provider in bytes, by device; undefined for devices without work. */
   readonly residentBytes: readonly (number | undefined)[];
@@ -111,7 +125,10 @@ class Requester implements Cluster {
     const devices = [...new Set(program.steps.map(({ device }) => device))].sort((a, b) => a - b);
     let sent = 0;
     const parts = devices.map((device) => ({ device, ...deviceProgram(program, device) }));
-    const total = parts.reduce((sum, { program: part }) => sum + blobsOf(part.models).reduce((bytes, blob) => bytes + blob.bytes, 0), 0);
+    const total = parts.reduce(
+      (sum, { program: part }) => sum + blobsOf(part.models).reduce((bytes, blob) => bytes + blob.bytes, 0),
+      0,
+    );
     const progress = (bytes: number): void => {
       sent += bytes;
       this.#options.progress?.(sent, total);
@@ -124,7 +141,16 @@ class Requester implements Cluster {
         const member = new Member(device, addresses[device] ?? '', this);
         this.#members.set(device, member);
         await member.greet(this.#options.transport, deadlineMs);
-        await member.prepare({ token, peers: [...addresses], requestMs, part, models: models.map((model) => program.models[model] as Program['models'][number]) }, progress);
+        await member.prepare(
+          {
+            token,
+            peers: [...addresses],
+            requestMs,
+            part,
+            models: models.map((model) => program.models[model] as Program['models'][number]),
+          },
+          progress,
+        );
       }),
     );
     await each((member) => member.ready(prepareMs));
@@ -148,7 +174,9 @@ class Requester implements Cluster {
     for (const name of graph.inputs) checkInput(name, inputs[name], this.program);
     this.#request += 1;
     const request = this.#request;
-    const outputs = Object.fromEntries(graph.outputs.map((name): [string, Tensor] => [name, emptyOutput(name, inputs, this.program)]));
+    const outputs = Object.fromEntries(
+      graph.outputs.map((name): [string, Tensor] => [name, emptyOutput(name, inputs, this.program)]),
+    );
     const landing = messages.flatMap(({ to }, index) => (to === REQUESTER ? [index] : []));
     const started = now();
     const done = new Promise<void>((resolve, reject) => {
@@ -220,8 +248,18 @@ class Requester implements Cluster {
     const since = (time: number): number => time - this.#started;
     return {
       totalMs: this.#totalMs,
-      steps: traces.flatMap(({ steps }) => steps.map(({ step, start, end, waitFrom }) => ({ step, waitFrom: since(waitFrom), start: since(start), end: since(end) }))),
-      messages: [...traces.flatMap(({ messages }) => messages), ...this.#arrivals].map(({ message, arrived }) => ({ message, arrived: since(arrived) })),
+      steps: traces.flatMap(({ steps }) =>
+        steps.map(({ step, start, end, waitFrom }) => ({
+          step,
+          waitFrom: since(waitFrom),
+          start: since(start),
+          end: since(end),
+        })),
+      ),
+      messages: [...traces.flatMap(({ messages }) => messages), ...this.#arrivals].map(({ message, arrived }) => ({
+        message,
+        arrived: since(arrived),
+      })),
       residentBytes,
     };
   }
@@ -247,7 +285,8 @@ class Member {
   readonly device: number;
   readonly #address: string;
   readonly #owner: Requester;
-  readonly #waiting: { type: Control['type']; resolve: (message: Control) => void; reject: (error: Error) => void }[] = [];
+  readonly #waiting: { type: Control['type']; resolve: (message: Control) => void; reject: (error: Error) => void }[] =
+    [];
   #link: Link | undefined;
   #failure: Error | undefined;
   #unanswered = 0;
@@ -270,7 +309,8 @@ class Member {
         allocate: (header) => {
           this.#unanswered = 0;
           if (header.kind === FrameKind.data) return this.#owner.allocate(this.device, header);
-          if (header.length > 64 * 2 ** 20) throw new DistrEdgeError('PROTOCOL', 'a provider sent too large a message', { where: link.remote });
+          if (header.length > 64 * 2 ** 20)
+            throw new DistrEdgeError('PROTOCOL', 'a provider sent too large a message', { where: link.remote });
           return new Uint8Array(header.length);
         },
         frame: (frame) => this.#frame(frame),
@@ -285,13 +325,25 @@ class Member {
   }
 
   async prepare(
-    job: { token: string; peers: string[]; requestMs: number; part: ReturnType<typeof deviceProgram>['program']; models: readonly Program['models'][number][] },
+    job: {
+      token: string;
+      peers: string[];
+      requestMs: number;
+      part: ReturnType<typeof deviceProgram>['program'];
+      models: readonly Program['models'][number][];
+    },
     progress: (bytes: number) => void,
   ): Promise<void> {
     const link = this.#link as Link;
     this.#readiness = this.#expect('ready');
     this.#readiness.catch(() => undefined);
-    await sendControl(link, { type: 'prepare', token: job.token, peers: job.peers, requestMs: job.requestMs, program: job.part });
+    await sendControl(link, {
+      type: 'prepare',
+      token: job.token,
+      peers: job.peers,
+      requestMs: job.requestMs,
+      program: job.part,
+    });
     const blobs = blobsOf(job.part.models);
     for (const [channel, { model, location }] of blobs.entries()) {
       const source = job.models[model] as Program['models'][number];
@@ -340,7 +392,12 @@ class Member {
    */
   beat(patience: number): void {
     if (this.#unanswered >= patience) {
-      this.#fail(new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer any more', { where: this.#where, hint: 'is the process frozen or the network cut?' }));
+      this.#fail(
+        new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer any more', {
+          where: this.#where,
+          hint: 'is the process frozen or the network cut?',
+        }),
+      );
       return;
     }
     this.#unanswered += 1;
@@ -360,7 +417,11 @@ class Member {
       return;
     }
     const at = this.#waiting.findIndex(({ type }) => type === message.type);
-    if (at < 0) throw new DistrEdgeError('PROTOCOL', 'a provider said something unasked', { where: this.#where, got: message.type });
+    if (at < 0)
+      throw new DistrEdgeError('PROTOCOL', 'a provider said something unasked', {
+        where: this.#where,
+        got: message.type,
+      });
     this.#waiting.splice(at, 1)[0]?.resolve(message);
   }
 
@@ -372,11 +433,27 @@ class Member {
   }
 
   #lost(error: Error | undefined): void {
-    if (error instanceof DistrEdgeError && (error.code === 'PROTOCOL' || error.code === 'FRAME_INVALID' || error.code === 'DEADLINE')) {
-      this.#fail(new DistrEdgeError('PROVIDER_FAILED', `a provider broke the protocol: ${error.message}`, { where: this.#where, ...(error.got === undefined ? {} : { got: error.got }), hint: 'is something else listening at this address?', cause: error }));
+    if (
+      error instanceof DistrEdgeError &&
+      (error.code === 'PROTOCOL' || error.code === 'FRAME_INVALID' || error.code === 'DEADLINE')
+    ) {
+      this.#fail(
+        new DistrEdgeError('PROVIDER_FAILED', `a provider broke the protocol: ${error.message}`, {
+          where: this.#where,
+          ...(error.got === undefined ? {} : { got: error.got }),
+          hint: 'is something else listening at this address?',
+          cause: error,
+        }),
+      );
       return;
     }
-    this.#fail(new DistrEdgeError('PROVIDER_LOST', 'the link to a provider broke', { where: this.#where, hint: 'did its process end?', cause: error }));
+    this.#fail(
+      new DistrEdgeError('PROVIDER_LOST', 'the link to a provider broke', {
+        where: this.#where,
+        hint: 'did its process end?',
+        cause: error,
+      }),
+    );
   }
 
   #fail(error: Error): void {
@@ -395,8 +472,12 @@ class Member {
 function checkInput(name: string, tensor: Tensor | undefined, { graph }: Program): void {
   const type = graph.types.get(name);
   const wanted = `${type?.dtype} [${type?.shape?.join(', ')}]`;
-  if (tensor === undefined) throw new DistrEdgeError('SHAPE_MISMATCH', 'an input is missing', { where: `input '${name}'`, expected: wanted });
-  const fits = tensor.dtype === type?.dtype && tensor.shape.join() === type.shape?.join() && tensor.data.byteLength === byteLength(tensor.dtype, tensor.shape);
+  if (tensor === undefined)
+    throw new DistrEdgeError('SHAPE_MISMATCH', 'an input is missing', { where: `input '${name}'`, expected: wanted });
+  const fits =
+    tensor.dtype === type?.dtype &&
+    tensor.shape.join() === type.shape?.join() &&
+    tensor.data.byteLength === byteLength(tensor.dtype, tensor.shape);
   if (!fits) {
     throw new DistrEdgeError('SHAPE_MISMATCH', 'an input has another type or shape than the model was prepared for', {
       where: `input '${name}'`,

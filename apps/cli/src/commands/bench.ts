@@ -21,14 +21,19 @@ interface Options {
 export function addBench(program: Command): void {
   withShapes(program.command('bench').argument('<model>', 'an .onnx or .onnx.gz file'))
     .summary('time a split run against one core and against threads')
-    .description('Times, taking turns: the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.')
+    .description(
+      'Times, taking turns: the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.',
+    )
     .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, 64), 2)
     .option('--rounds <n>', 'timed rounds', wholeNumber('--rounds', 1, 10_000), 15)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
     .option('--weights <list>', 'relative share of each provider (default: equal)', weightList)
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n',
+    )
     .action(bench);
 }
 
@@ -74,7 +79,12 @@ async function bench(path: string, options: Options): Promise<void> {
     rounds: options.rounds,
     pinned: providers.pinned,
     single: { medianMs: one },
-    split: { medianMs: split, volumes: facts.volumes, splitFlopShare: facts.splitFlopShare, residentBytes: trace.residentBytes },
+    split: {
+      medianMs: split,
+      volumes: facts.volumes,
+      splitFlopShare: facts.splitFlopShare,
+      residentBytes: trace.residentBytes,
+    },
     ortThreads: { medianMs: many },
     speedup: one / split,
     threadsSpeedup: one / many,
@@ -83,7 +93,9 @@ async function bench(path: string, options: Options): Promise<void> {
     print(JSON.stringify(report));
     return;
   }
-  print(`${model.name}: median of ${options.rounds} rounds${providers.pinned ? ', each provider on its own core' : ''}`);
+  print(
+    `${model.name}: median of ${options.rounds} rounds${providers.pinned ? ', each provider on its own core' : ''}`,
+  );
   print(
     table([
       ['', 'time', 'speed-up'],
@@ -92,5 +104,9 @@ async function bench(path: string, options: Options): Promise<void> {
       [`onnxruntime, ${options.workers} threads`, ms(many), `${(one / many).toFixed(2)}×`],
     ]),
   );
-  print(split < one ? styled('green', `split is ${(one / split).toFixed(2)}× as fast as one core`) : styled('yellow', 'split is slower than one core here: use one device for this model'));
+  print(
+    split < one
+      ? styled('green', `split is ${(one / split).toFixed(2)}× as fast as one core`)
+      : styled('yellow', 'split is slower than one core here: use one device for this model'),
+  );
 }

@@ -14,9 +14,14 @@ interface Options {
 export function addInspect(program: Command): void {
   withShapes(program.command('inspect').argument('<model>', 'an .onnx or .onnx.gz file'))
     .summary('show layers, row windows, work, and what can be divided')
-    .description('Shows the layers of a model, the rows that each one needs, its work and weights, and what can be divided by rows.')
+    .description(
+      'Shows the layers of a model, the rows that each one needs, its work and weights, and what can be divided by rows.',
+    )
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExamples:\n  $ distredge inspect model.onnx\n  $ distredge inspect model.onnx.gz --size 480x640 --json\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge inspect model.onnx\n  $ distredge inspect model.onnx.gz --size 480x640 --json\n',
+    )
     .action(inspect);
 }
 
@@ -47,7 +52,9 @@ function layerOf(analysis: Analysis, { node, rule, kind, flops }: PlacedNode): L
   let window: number | undefined;
   if (rule?.kind === 'local' && rowAxis !== undefined) {
     const middle = Math.floor(rowsOf(analysis, name) / 2);
-    const sizes = rule.need({ from: middle, to: middle + 1 }).map((range) => (range === undefined ? 0 : range.to - range.from));
+    const sizes = rule
+      .need({ from: middle, to: middle + 1 })
+      .map((range) => (range === undefined ? 0 : range.to - range.from));
     window = Math.max(...sizes);
   }
   return {
@@ -57,7 +64,10 @@ function layerOf(analysis: Analysis, { node, rule, kind, flops }: PlacedNode): L
     rowAxis,
     window,
     flops,
-    weightBytes: node.inputs.reduce((sum, input) => sum + (analysis.graph.constants.get(input)?.data.byteLength ?? 0), 0),
+    weightBytes: node.inputs.reduce(
+      (sum, input) => sum + (analysis.graph.constants.get(input)?.data.byteLength ?? 0),
+      0,
+    ),
     kind,
     reason: rule?.kind === 'whole' ? rule.reason : undefined,
   };
@@ -67,8 +77,12 @@ async function inspect(path: string, options: Options): Promise<void> {
   const { name, graph } = await readModel(path, modelOptions(options));
   const analysis = analyse(graph);
   const layers = analysis.nodes.map((placed) => layerOf(analysis, placed));
-  const divided = layers.filter(({ kind }) => kind === 'rows' || kind === 'global').reduce((sum, { flops }) => sum + flops, 0);
-  const describe = (value: string): { name: string; dtype: string; shape: readonly number[] | undefined; rowAxis: number | undefined } => {
+  const divided = layers
+    .filter(({ kind }) => kind === 'rows' || kind === 'global')
+    .reduce((sum, { flops }) => sum + flops, 0);
+  const describe = (
+    value: string,
+  ): { name: string; dtype: string; shape: readonly number[] | undefined; rowAxis: number | undefined } => {
     const { dtype, shape } = typeOf(graph, value);
     return { name: value, dtype: dtype ?? 'unknown', shape, rowAxis: analysis.axes.get(value) };
   };
@@ -89,10 +103,15 @@ async function inspect(path: string, options: Options): Promise<void> {
   }
   print(styled('bold', `${name} (opset ${graph.opset})`));
   for (const { name: value, dtype, shape, rowAxis } of report.inputs) {
-    print(`input  ${value}: ${dtype} [${shape?.join(', ')}]${rowAxis === undefined ? '' : `, rows along axis ${rowAxis}`}`);
+    print(
+      `input  ${value}: ${dtype} [${shape?.join(', ')}]${rowAxis === undefined ? '' : `, rows along axis ${rowAxis}`}`,
+    );
   }
-  for (const { name: value, dtype, shape } of report.outputs) print(`output ${value}: ${dtype} [${shape?.join(', ') ?? 'unknown'}]`);
-  print(`${amount(analysis.flops, 'FLOP')}, ${amount(weightBytes, 'B')} of weights, ${(100 * report.divisibleShare).toFixed(1)} % of the work can be divided by rows\n`);
+  for (const { name: value, dtype, shape } of report.outputs)
+    print(`output ${value}: ${dtype} [${shape?.join(', ') ?? 'unknown'}]`);
+  print(
+    `${amount(analysis.flops, 'FLOP')}, ${amount(weightBytes, 'B')} of weights, ${(100 * report.divisibleShare).toFixed(1)} % of the work can be divided by rows\n`,
+  );
   print(
     table([
       ['#', 'op', 'name', 'output', 'row axis', 'window', 'work', 'weights', 'divided'],
@@ -112,6 +131,8 @@ async function inspect(path: string, options: Options): Promise<void> {
   const whole = layers.filter(({ kind }) => kind === 'island' || kind === 'head');
   if (whole.length > 0) print();
   for (const { op, name: node, kind, reason } of whole) {
-    print(`whole: ${op} '${node}': ${reason ?? 'comes after the rows are joined'}${kind === 'island' ? '' : ' (head)'}`);
+    print(
+      `whole: ${op} '${node}': ${reason ?? 'comes after the rows are joined'}${kind === 'island' ? '' : ' (head)'}`,
+    );
   }
 }

@@ -1,5 +1,11 @@
 /** `distredge provider`: computes parts for requesters until it is told to stop. */
-import { assertLoopback, createOrtWorkerEngine, createTcpTransport, ENGINE_NAME, startProvider } from '@distredge/runtime';
+import {
+  assertLoopback,
+  createOrtWorkerEngine,
+  createTcpTransport,
+  ENGINE_NAME,
+  startProvider,
+} from '@distredge/runtime';
 import type { Command } from 'commander';
 import { endAll, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
@@ -19,7 +25,10 @@ export function addProvider(program: Command): void {
     .option('--listen <host:port>', 'address to listen on; port 0 takes any free one', '127.0.0.1:7411')
     .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
     .option('--child', 'end when the parent process does (used by the commands that start providers themselves)')
-    .addHelpText('after', '\nExamples:\n  $ distredge provider\n  $ distredge provider --listen 127.0.0.1:7412 --threads 2\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge provider\n  $ distredge provider --listen 127.0.0.1:7412 --threads 2\n',
+    )
     .action(provide);
 }
 

@@ -31,8 +31,14 @@ interface Options {
 export function addRun(program: Command): void {
   withShapes(program.command('run').argument('<model>', 'an .onnx or .onnx.gz file'))
     .summary('run a model on providers at given addresses')
-    .description('Runs one image through a model split over providers. Should a provider be lost, the image is finished here, unsplit, and that is said.')
-    .requiredOption('--devices <list>', 'addresses of the providers, as in 127.0.0.1:7411,127.0.0.1:7412', (text: string) => text.split(','))
+    .description(
+      'Runs one image through a model split over providers. Should a provider be lost, the image is finished here, unsplit, and that is said.',
+    )
+    .requiredOption(
+      '--devices <list>',
+      'addresses of the providers, as in 127.0.0.1:7411,127.0.0.1:7412',
+      (text: string) => text.split(','),
+    )
     .option('--image <file>', 'a photo as input (default: seeded random values)')
     .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
@@ -42,7 +48,10 @@ export function addRun(program: Command): void {
     .option('--no-fallback', 'fail when a provider is lost instead of finishing here')
     .option('--output <dir>', 'write every output as an .npy file into this folder')
     .option('--json', 'print one JSON object')
-    .addHelpText('after', '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n',
+    )
     .action(run);
 }
 
@@ -52,7 +61,11 @@ async function run(path: string, options: Options): Promise<void> {
     return formatAddress(parseAddress(address));
   });
   if (new Set(addresses).size !== addresses.length) {
-    throw new DistrEdgeError('USAGE', 'a provider is named twice', { where: '--devices', got: options.devices.join(','), expected: 'one address for each device' });
+    throw new DistrEdgeError('USAGE', 'a provider is named twice', {
+      where: '--devices',
+      got: options.devices.join(','),
+      expected: 'one address for each device',
+    });
   }
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
@@ -70,25 +83,58 @@ async function run(path: string, options: Options): Promise<void> {
   } catch (error) {
     if (!options.fallback || !(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code)) throw error;
     fallback = error;
-    process.stderr.write(`${describeError(error)}\n${styled('yellow', 'warning', process.stderr)}: finishing the image on this machine, unsplit (--no-fallback fails instead)\n`);
+    process.stderr.write(
+      `${describeError(error)}\n${styled('yellow', 'warning', process.stderr)}: finishing the image on this machine, unsplit (--no-fallback fails instead)\n`,
+    );
     outputs = await runUnsplit(model, inputs);
   }
   const summary = model.graph.outputs.map((name) => summarise(name, outputs[name] as Tensor));
   if (options.output !== undefined) await writeOutputs(options.output, model, outputs);
   if (options.json) {
-    print(JSON.stringify({ model: model.name, devices: addresses, totalMs: totalMs ?? null, fallback: fallback?.toJSON() ?? null, outputs: summary, ok: true }));
+    print(
+      JSON.stringify({
+        model: model.name,
+        devices: addresses,
+        totalMs: totalMs ?? null,
+        fallback: fallback?.toJSON() ?? null,
+        outputs: summary,
+        ok: true,
+      }),
+    );
     return;
   }
   if (fallback === undefined) {
     const { between, requester } = traffic(program);
     print(`${table(rowTable(program))}\n\n${shown}\n`);
-    print(`${ms(totalMs ?? 0)}; ${(between / 1e6).toFixed(2)} MB between devices, ${(requester / 1e6).toFixed(2)} MB to and from this one\n`);
+    print(
+      `${ms(totalMs ?? 0)}; ${(between / 1e6).toFixed(2)} MB between devices, ${(requester / 1e6).toFixed(2)} MB to and from this one\n`,
+    );
   }
-  print(table([['output', 'shape', 'min', 'max', 'top-1'], ...summary.map(({ name, shape, min, max, top1 }) => [name, shape.join('×'), min.toPrecision(6), max.toPrecision(6), top1])]));
+  print(
+    table([
+      ['output', 'shape', 'min', 'max', 'top-1'],
+      ...summary.map(({ name, shape, min, max, top1 }) => [
+        name,
+        shape.join('×'),
+        min.toPrecision(6),
+        max.toPrecision(6),
+        top1,
+      ]),
+    ]),
+  );
 }
 
 /** Errors after which the image can still be finished here. Wrong input or a wrong plan would be wrong here too. */
-const FALLS_BACK: ReadonlySet<string> = new Set(['PROVIDER_LOST', 'PROVIDER_FAILED', 'LINK_FAILED', 'LINK_CLOSED', 'DEADLINE', 'PROTOCOL', 'FRAME_INVALID', 'ENGINE_FAILED']);
+const FALLS_BACK: ReadonlySet<string> = new Set([
+  'PROVIDER_LOST',
+  'PROVIDER_FAILED',
+  'LINK_FAILED',
+  'LINK_CLOSED',
+  'DEADLINE',
+  'PROTOCOL',
+  'FRAME_INVALID',
+  'ENGINE_FAILED',
+]);
 
 interface Summary {
   readonly name: string;

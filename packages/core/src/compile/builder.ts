@@ -117,7 +117,12 @@ export class SubModelBuilder implements ModelBuilder {
     pads[axis] = begin;
     pads[rank + axis] = end;
     if (this.opset < 11) return this.node('Pad', [input], { mode: 'constant', pads, value: { float: value } }, output);
-    return this.node('Pad', [input, this.#ints(pads), this.constant(floatTensor([value], []))], { mode: 'constant' }, output);
+    return this.node(
+      'Pad',
+      [input, this.#ints(pads), this.constant(floatTensor([value], []))],
+      { mode: 'constant' },
+      output,
+    );
   }
 
   reduce(op: string, input: string, axes: readonly number[], output?: string): string {

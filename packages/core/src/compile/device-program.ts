@@ -8,8 +8,14 @@ import { DistrEdgeError } from '../errors.js';
 import { byteLength, type DataType, DTYPE_BYTES } from '../tensor.js';
 import type { Program, ProgramStep } from './program.js';
 
-const index: z.ZodNumber = z.int().min(0).max(1 << 24);
-const bytes: z.ZodNumber = z.int().min(0).max(2 ** 40);
+const index: z.ZodNumber = z
+  .int()
+  .min(0)
+  .max(1 << 24);
+const bytes: z.ZodNumber = z
+  .int()
+  .min(0)
+  .max(2 ** 40);
 const name: z.ZodString = z.string().max(8192);
 const dtype: z.ZodType<DataType> = z.enum(Object.keys(DTYPE_BYTES) as [DataType, ...DataType[]]);
 const shape: z.ZodType<number[]> = z.array(index).max(16);
@@ -84,7 +90,9 @@ const schema: z.ZodType<DeviceProgram> = z.strictObject({
   version: z.literal(1),
   device: index,
   devices: z.int().min(1).max(1024),
-  models: z.array(z.strictObject({ bytes, weights: z.array(z.strictObject({ location: name, bytes })).max(100_000) })).max(10_000),
+  models: z
+    .array(z.strictObject({ bytes, weights: z.array(z.strictObject({ location: name, bytes })).max(100_000) }))
+    .max(10_000),
   slots: index,
   receives: z.array(z.strictObject({ message: index, from: z.int().min(-1).max(1023), bytes })).max(1_000_000),
   steps: z
@@ -105,14 +113,19 @@ const schema: z.ZodType<DeviceProgram> = z.strictObject({
             ]),
           )
           .max(100_000),
-        outputs: z.array(z.strictObject({ port: name, slot: index.optional(), fetch: z.boolean(), dtype, shape })).max(100_000),
+        outputs: z
+          .array(z.strictObject({ port: name, slot: index.optional(), fetch: z.boolean(), dtype, shape }))
+          .max(100_000),
         sends: z
           .array(
             z.strictObject({
               message: index,
               to: z.int().min(-1).max(1023),
               bytes,
-              pieces: z.array(z.strictObject({ output: index, offset: bytes })).min(1).max(100_000),
+              pieces: z
+                .array(z.strictObject({ output: index, offset: bytes }))
+                .min(1)
+                .max(100_000),
             }),
           )
           .max(100_000),
@@ -132,7 +145,9 @@ export function deviceProgram(program: Program, device: number): { program: Devi
     for (const output of step.outputs) if (output.kept) slots.set(`${at} ${output.port}`, slots.size);
     for (const { source } of step.inputs) if ('step' in source) lastRead.set(`${source.step} ${source.port}`, order);
   });
-  const steps = own.map(({ step, at }, order): DeviceStep => deviceStep(program, step, at, order, models, slots, lastRead));
+  const steps = own.map(
+    ({ step, at }, order): DeviceStep => deviceStep(program, step, at, order, models, slots, lastRead),
+  );
   const receives = program.messages.flatMap(({ from, to, bytes: size }, message) =>
     to === device ? [{ message, from, bytes: size }] : [],
   );
@@ -144,7 +159,10 @@ export function deviceProgram(program: Program, device: number): { program: Devi
       devices: program.plan.devices,
       models: models.map((model) => ({
         bytes: program.models[model]?.bytes.byteLength ?? 0,
-        weights: [...(program.models[model]?.weights ?? [])].map(([location, data]) => ({ location, bytes: data.byteLength })),
+        weights: [...(program.models[model]?.weights ?? [])].map(([location, data]) => ({
+          location,
+          bytes: data.byteLength,
+        })),
       })),
       slots: slots.size,
       receives,
@@ -169,7 +187,9 @@ function deviceStep(
       to,
       bytes: size,
       pieces: pieces.map(({ value, range, offset }) => ({
-        output: step.outputs.findIndex((output) => output.value === value && output.range.from === range.from && output.range.to === range.to),
+        output: step.outputs.findIndex(
+          (output) => output.value === value && output.range.from === range.from && output.range.to === range.to,
+        ),
         offset,
       })),
     };
@@ -211,7 +231,8 @@ export function parseDeviceProgram(value: unknown): DeviceProgram {
   const program = result.data;
   const incoming = new Map(program.receives.map((item) => [item.message, item.bytes]));
   const member = (device: number): boolean => device < program.devices;
-  if (!member(program.device) || !program.receives.every(({ from }) => member(from))) fail('a device is not in the cluster', 'program.device');
+  if (!member(program.device) || !program.receives.every(({ from }) => member(from)))
+    fail('a device is not in the cluster', 'program.device');
   if (incoming.size !== program.receives.length) fail('a message is listed twice', 'program.receives');
   program.steps.forEach((step, at) => {
     const where = `program.steps.${at}`;
@@ -223,16 +244,19 @@ export function parseDeviceProgram(value: unknown): DeviceProgram {
       }
       const size = incoming.get(input.message);
       if (size === undefined) return fail('a step reads a message that never comes', where);
-      if (input.offset % 8 !== 0 || input.offset + byteLength(input.dtype, input.shape) > size) fail('a piece lies outside its message', where);
+      if (input.offset % 8 !== 0 || input.offset + byteLength(input.dtype, input.shape) > size)
+        fail('a piece lies outside its message', where);
     }
-    for (const { slot } of step.outputs) if (slot !== undefined && slot >= program.slots) fail('a step fills a slot that is not there', where);
+    for (const { slot } of step.outputs)
+      if (slot !== undefined && slot >= program.slots) fail('a step fills a slot that is not there', where);
     if (step.release.some((slot) => slot >= program.slots)) fail('a step frees a slot that is not there', where);
     for (const { to, bytes: size, pieces } of step.sends) {
       if (!member(to) || to === program.device) fail('a message goes to nobody', where);
       for (const { output, offset } of pieces) {
         const source = step.outputs[output];
         if (source === undefined || !source.fetch) return fail('a message sends an output that is not there', where);
-        if (offset % 8 !== 0 || offset + byteLength(source.dtype, source.shape) > size) fail('a piece lies outside its message', where);
+        if (offset % 8 !== 0 || offset + byteLength(source.dtype, source.shape) > size)
+          fail('a piece lies outside its message', where);
       }
     }
   });

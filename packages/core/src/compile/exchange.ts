@@ -67,14 +67,18 @@ export function exchange(analysis: Analysis, plan: Plan, lowered: Lowered): Exch
 function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readonly StepDraft[]): Exchange {
   const state = new State(analysis, lowered);
   const waiting = prioritised(plan, lowered, steps);
-  const strict = plan.schedule !== undefined && new Set(lowered.stages.map(({ volume }) => volume)).size === lowered.stages.length;
+  const strict =
+    plan.schedule !== undefined && new Set(lowered.stages.map(({ volume }) => volume)).size === lowered.stages.length;
   while (waiting.length > 0) {
     const at = waiting.findIndex((step) => state.ready(step));
     const step = waiting[at];
     if (step === undefined || (strict && at > 0)) {
       const late = waiting[0] as StepDraft;
       const volume = lowered.stages[late.stage]?.volume ?? 0;
-      throw planError('the schedule runs a part before its own inputs exist', `schedule, part [${volume}, ${late.part.index}]`);
+      throw planError(
+        'the schedule runs a part before its own inputs exist',
+        `schedule, part [${volume}, ${late.part.index}]`,
+      );
     }
     waiting.splice(at, 1);
     state.commit(step);
@@ -86,7 +90,8 @@ function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readon
 /** The steps in the plan's schedule; stages of one volume one after another, head last. */
 function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[]): StepDraft[] {
   const place = new Map<string, number>();
-  if (plan.schedule !== undefined) plan.schedule.forEach(([volume, part], index) => place.set(`${volume} ${part}`, index));
+  if (plan.schedule !== undefined)
+    plan.schedule.forEach(([volume, part], index) => place.set(`${volume} ${part}`, index));
   else {
     let next = 0;
     plan.volumes.forEach((volume, index) => {
@@ -94,7 +99,8 @@ function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[
       for (let part = 0; part < count; part++) place.set(`${index} ${part}`, next++);
     });
   }
-  const key = (step: StepDraft): number => place.get(`${stages[step.stage]?.volume} ${step.part.index}`) ?? Number.POSITIVE_INFINITY;
+  const key = (step: StepDraft): number =>
+    place.get(`${stages[step.stage]?.volume} ${step.part.index}`) ?? Number.POSITIVE_INFINITY;
   const byStage = plan.schedule === undefined;
   return steps
     .map((step, index) => ({ step, index, key: key(step) }))
@@ -138,7 +144,10 @@ class State {
   }
 
   #missing(step: StepDraft, value: string, range: Range): Range[] {
-    return subtract(range, this.#holdings(step.part.device, value).map((holding) => holding.range));
+    return subtract(
+      range,
+      this.#holdings(step.part.device, value).map((holding) => holding.range),
+    );
   }
 
   /** Whether everything the step needs exists somewhere. */
@@ -186,7 +195,10 @@ class State {
     const { pieces } = this.#messages[message] as DraftMessage;
     pieces.push(piece);
     if (to === REQUESTER) return;
-    this.#holdings(to, piece.value).push({ range: piece.range, source: { kind: 'message', message, piece: pieces.length - 1 } });
+    this.#holdings(to, piece.value).push({
+      range: piece.range,
+      source: { kind: 'message', message, piece: pieces.length - 1 },
+    });
   }
 
   /** The fewest runs of what a device has that cover a range, its own results first. */
@@ -196,8 +208,14 @@ class State {
     let from = range.from;
     while (from < range.to) {
       const candidates = holdings.filter((holding) => holding.range.from <= from && holding.range.to > from);
-      const best = candidates.reduce<Holding | undefined>((a, b) => (a === undefined || b.range.to > a.range.to ? b : a), undefined);
-      if (best === undefined) throw new DistrEdgeError('INTERNAL', 'rows are read that nobody sends', { where: `value '${value}', row ${from}` });
+      const best = candidates.reduce<Holding | undefined>(
+        (a, b) => (a === undefined || b.range.to > a.range.to ? b : a),
+        undefined,
+      );
+      if (best === undefined)
+        throw new DistrEdgeError('INTERNAL', 'rows are read that nobody sends', {
+          where: `value '${value}', row ${from}`,
+        });
       const to = Math.min(range.to, best.range.to);
       segments.push({ range: { from, to }, source: best.source });
       if (best.source.kind === 'step') {
@@ -221,10 +239,17 @@ class State {
   /** Messages of one step leave in order: nearer stage first, then receivers in the plan's order, the requester last. */
   result(plan: Plan): Exchange {
     const order = new Map((plan.order ?? []).map((device, index): [number, number] => [device, index]));
-    const turn = (device: number): number => (device === REQUESTER ? Number.POSITIVE_INFINITY : (order.get(device) ?? order.size + device));
+    const turn = (device: number): number =>
+      device === REQUESTER ? Number.POSITIVE_INFINITY : (order.get(device) ?? order.size + device);
     const sorted = this.#messages
       .map((message, index) => ({ message, index }))
-      .sort((a, b) => a.message.after - b.message.after || compare(a.message.stage, b.message.stage) || compare(turn(a.message.to), turn(b.message.to)) || a.index - b.index);
+      .sort(
+        (a, b) =>
+          a.message.after - b.message.after ||
+          compare(a.message.stage, b.message.stage) ||
+          compare(turn(a.message.to), turn(b.message.to)) ||
+          a.index - b.index,
+      );
     // The image's own rows leave in the order of the parts that read them, as they were asked for.
     const given = sorted.filter(({ message }) => message.after === GIVEN).sort((a, b) => a.index - b.index);
     const final = [...given, ...sorted.filter(({ message }) => message.after !== GIVEN)];
@@ -244,4 +269,3 @@ class State {
     return { steps: this.#steps, messages: final.map(({ message }) => message), reads, keeps: this.#keeps };
   }
 }
-

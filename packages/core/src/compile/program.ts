@@ -37,7 +37,9 @@ export interface ProgramMessage {
 export interface ProgramInput {
   readonly port: string;
   /** An output of an earlier step of the same device, by step and port, or a piece of a message. */
-  readonly source: { readonly step: number; readonly port: string } | { readonly message: number; readonly piece: number };
+  readonly source:
+    | { readonly step: number; readonly port: string }
+    | { readonly message: number; readonly piece: number };
 }
 
 export interface ProgramOutput {
@@ -111,12 +113,21 @@ export function compile(graph: Graph, plan: Plan, analysis: Analysis = analyse(g
       model: at,
       inputs: inputs.map(({ port, source, value, range }): ProgramInput => {
         if (source.kind === 'message') return { port, source: { message: source.message, piece: source.piece } };
-        const kept = written[source.step]?.outputs.find((output) => output.value === value && output.range.from === range.from && output.range.to === range.to);
+        const kept = written[source.step]?.outputs.find(
+          (output) => output.value === value && output.range.from === range.from && output.range.to === range.to,
+        );
         return { port, source: { step: source.step, port: kept?.port ?? '' } };
       }),
       outputs: outputs.map(({ port, value, range }): ProgramOutput => {
         const spec = lowered.values.get(value) as ValueSpec;
-        return { port, value, range, dtype: spec.dtype, shape: pieceShape(spec, range), kept: isKept(analysis, flow, index, value, range) };
+        return {
+          port,
+          value,
+          range,
+          dtype: spec.dtype,
+          shape: pieceShape(spec, range),
+          kept: isKept(analysis, flow, index, value, range),
+        };
       }),
       sends: messages.flatMap((message, at) => (message.after === index ? [at] : [])),
       flops: step.flops,

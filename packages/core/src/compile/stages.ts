@@ -3,12 +3,13 @@
  * must be exchanged: a stage ends before the first node that reads a combined result of a `global` op of the stage, and
  * around every `island`. Stages of one volume share its parts; every tensor is cut at the same fraction of its height.
  */
-import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
-import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
-import { type Range, share } from '../rows/range.js';
+
 import { reads, typeOf } from '../graph/graph.js';
 import type { LocalRule } from '../ops/op.js';
 import { isGather, type Plan, type PlanPart, planError } from '../plan/plan.js';
+import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
+import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
+import { type Range, share } from '../rows/range.js';
 
 export interface StagePart {
   readonly device: number;
@@ -38,7 +39,9 @@ export function ownShare(analysis: Analysis, stage: Stage, part: StagePart, name
 /** Lowers a plan to stages. Throws `PLAN_INVALID` where the plan does not fit the model. */
 export function stagesOf(analysis: Analysis, plan: Plan): Stage[] {
   const { sequence } = analysis;
-  const position = new Map(sequence.flatMap(({ node }, index) => node.outputs.map((name): [string, number] => [name, index])));
+  const position = new Map(
+    sequence.flatMap(({ node }, index) => node.outputs.map((name): [string, number] => [name, index])),
+  );
   const stages: Stage[] = [];
   let start = 0;
   const lastVolume = plan.volumes.findLastIndex((volume) => !isGather(volume));
@@ -57,11 +60,15 @@ export function stagesOf(analysis: Analysis, plan: Plan): Stage[] {
         hint: 'is this a plan for another model?',
       });
     }
-    if (end < start) throw planError('the volumes are not in the order of the model', where, { got: `'${volume.end}'` });
+    if (end < start)
+      throw planError('the volumes are not in the order of the model', where, { got: `'${volume.end}'` });
     const height = rowsOf(analysis, volume.end);
     const covered = Math.max(...volume.parts.map((part) => part.to));
     if (covered !== height) {
-      throw planError('the parts do not cover the rows of the volume', where, { expected: `rows 0 to ${height}`, got: `0 to ${covered}` });
+      throw planError('the parts do not cover the rows of the volume', where, {
+        expected: `rows 0 to ${height}`,
+        got: `0 to ${covered}`,
+      });
     }
     const stop = index === lastVolume ? sequence.length : end + 1;
     const parts = volume.parts.flatMap(({ device, from, to }, at): StagePart[] =>
@@ -80,7 +87,11 @@ export function stagesOf(analysis: Analysis, plan: Plan): Stage[] {
   return stages;
 }
 
-function divide(analysis: Analysis, nodes: readonly PlacedNode[], base: Pick<Stage, 'volume' | 'height' | 'parts'>): Stage[] {
+function divide(
+  analysis: Analysis,
+  nodes: readonly PlacedNode[],
+  base: Pick<Stage, 'volume' | 'height' | 'parts'>,
+): Stage[] {
   const stages: Stage[] = [];
   let run: PlacedNode[] = [];
   const pending = new Set<string>();
@@ -121,12 +132,19 @@ function headStages(analysis: Analysis, plan: Plan, before: readonly Stage[]): S
   const first = plan.head[0] as PlanPart;
   const cut = firstFullyConnected(analysis);
   if (cut === undefined) {
-    throw planError('the head cannot be cut by output channels: it has no fully connected layer with constant weights', 'head');
+    throw planError(
+      'the head cannot be cut by output channels: it has no fully connected layer with constant weights',
+      'head',
+    );
   }
   const channels = typeOf(graph, cut.placed.node.outputs[0] ?? '').shape?.at(-1) ?? 0;
   const ordered = [...entries].sort((a, b) => a.from - b.from);
-  const tiles = ordered.every((part, index) => part.from === (ordered[index - 1]?.to ?? 0)) && ordered.at(-1)?.to === channels;
-  if (!tiles) throw planError('the head parts do not tile the output channels', 'head', { expected: `channels 0 to ${channels}` });
+  const tiles =
+    ordered.every((part, index) => part.from === (ordered[index - 1]?.to ?? 0)) && ordered.at(-1)?.to === channels;
+  if (!tiles)
+    throw planError('the head parts do not tile the output channels', 'head', {
+      expected: `channels 0 to ${channels}`,
+    });
   const parts = entries.map(({ device, from, to, index }): StagePart => ({ device, range: { from, to }, index }));
   const ancestors = ancestorsIn(head, cut.placed);
   const rest = head.filter((placed) => placed !== cut.placed);

@@ -40,7 +40,12 @@ export interface StepDraft {
   readonly products: readonly Product[];
   readonly work: PartNeeds;
   /** Global ops of which this step makes a partial result, with the rows of the input it covers. */
-  readonly partials: readonly { readonly placed: PlacedNode; readonly rule: GlobalRule; readonly rows: Range; readonly value: string }[];
+  readonly partials: readonly {
+    readonly placed: PlacedNode;
+    readonly rule: GlobalRule;
+    readonly rows: Range;
+    readonly value: string;
+  }[];
   /** Graph outputs without rows that this step gives (the head). */
   readonly results: readonly string[];
   readonly flops: number;
@@ -72,14 +77,17 @@ export function lower(analysis: Analysis, plan: Plan): Lowered {
   const steps = stages.flatMap((stage, index) => {
     for (const { placed, rule, value } of globalsOf(stage)) {
       const input = placed.node.inputs[rule.input] ?? '';
-      const shares = stage.parts.map((part) => ownShare(analysis, stage, part, input)).filter((range) => !isEmpty(range));
+      const shares = stage.parts
+        .map((part) => ownShare(analysis, stage, part, input))
+        .filter((range) => !isEmpty(range));
       covered.set(value, shares);
       const { dtype = 'float32', shape } = rule.partial;
       values.set(value, { name: value, dtype, shape: [shares.length, ...shape], axis: 0, rows: shares.length });
     }
     for (const { node, kind } of stage.nodes) {
       if (kind !== 'island') continue;
-      for (const name of node.outputs) if (name !== '' && !values.has(name)) values.set(name, singleValue(analysis.graph, name));
+      for (const name of node.outputs)
+        if (name !== '' && !values.has(name)) values.set(name, singleValue(analysis.graph, name));
     }
     const context: Context = { analysis, stages, stage, index, alive: alive[index] as ReadonlySet<string>, values };
     const rank = new Map<string, number>();
@@ -131,7 +139,9 @@ function aliveAfter(analysis: Analysis, stages: readonly Stage[]): ReadonlySet<s
 
 function globalsOf(stage: Stage): { placed: PlacedNode; rule: GlobalRule; value: string }[] {
   return stage.nodes.flatMap((placed) =>
-    placed.kind === 'global' && placed.rule?.kind === 'global' ? [{ placed, rule: placed.rule, value: partialsName(placed) }] : [],
+    placed.kind === 'global' && placed.rule?.kind === 'global'
+      ? [{ placed, rule: placed.rule, value: partialsName(placed) }]
+      : [],
   );
 }
 
@@ -142,30 +152,58 @@ function stepOf(context: Context, part: StagePart, rank: Map<string, number>): S
     case 'rows':
       return rowsStep(context, part, rank);
     case 'gather': {
-      const before = new Set(context.stages.slice(0, index).flatMap(({ nodes }) => nodes.flatMap(({ node }) => node.outputs)));
+      const before = new Set(
+        context.stages.slice(0, index).flatMap(({ nodes }) => nodes.flatMap(({ node }) => node.outputs)),
+      );
       const names = [...alive].filter((name) => before.has(name));
       const whole = new Map(names.map((name): [string, Range] => [name, { from: 0, to: rowsOf(analysis, name) }]));
       const products = [...whole].map(([value, range]): Product => ({ value, held: range, owned: range }));
-      return { ...base, needs: whole, products, work: { held: whole, external: whole, computed: [] }, partials: [], results: [], flops: 0 };
+      return {
+        ...base,
+        needs: whole,
+        products,
+        work: { held: whole, external: whole, computed: [] },
+        partials: [],
+        results: [],
+        flops: 0,
+      };
     }
     case 'island': {
       const work = partNeeds(analysis, stage.nodes, new Map(), new Set(stage.nodes));
-      const needs = withLeaves(context, work.external, stage.nodes.flatMap(({ node }) => reads(node)));
-      const products = stage.nodes.flatMap(({ node }) => node.outputs.filter((name) => name !== '')).map((value): Product => {
-        const range = { from: 0, to: context.values.get(value)?.rows ?? 1 };
-        return { value, held: range, owned: range };
-      });
+      const needs = withLeaves(
+        context,
+        work.external,
+        stage.nodes.flatMap(({ node }) => reads(node)),
+      );
+      const products = stage.nodes
+        .flatMap(({ node }) => node.outputs.filter((name) => name !== ''))
+        .map((value): Product => {
+          const range = { from: 0, to: context.values.get(value)?.rows ?? 1 };
+          return { value, held: range, owned: range };
+        });
       return { ...base, needs, products, work, partials: [], results: [], flops: flopsOf(analysis, work) };
     }
     case 'channels': {
       const { placed } = stage.cut as NonNullable<Stage['cut']>;
       const value = placed.node.outputs[0] ?? '';
       const work = partNeeds(analysis, stage.nodes, rowReads(analysis, [placed]), new Set(stage.nodes));
-      const needs = withLeaves(context, work.external, [...stage.nodes, placed].flatMap(({ node }) => reads(node)));
+      const needs = withLeaves(
+        context,
+        work.external,
+        [...stage.nodes, placed].flatMap(({ node }) => reads(node)),
+      );
       const channels = part.range.to - part.range.from;
       const flops = flopsOf(analysis, work) + (placed.flops * channels) / stage.height;
       (context.values as Map<string, ValueSpec>).set(value, channelValue(analysis.graph, value));
-      return { ...base, needs, products: [{ value, held: part.range, owned: part.range }], work, partials: [], results: [], flops };
+      return {
+        ...base,
+        needs,
+        products: [{ value, held: part.range, owned: part.range }],
+        work,
+        partials: [],
+        results: [],
+        flops,
+      };
     }
     case 'head': {
       const results = analysis.graph.outputs.filter((name) => !analysis.axes.has(name));
@@ -173,7 +211,8 @@ function stepOf(context: Context, part: StagePart, rank: Map<string, number>): S
       const nodes = neededNodes(stage.nodes, results, cutAt);
       const work = partNeeds(analysis, nodes, new Map(), new Set(nodes));
       const needs = withLeaves(context, work.external, [...nodes.flatMap(({ node }) => reads(node)), ...results]);
-      if (cutAt !== undefined) (needs as Map<string, Range>).set(cutAt, { from: 0, to: context.values.get(cutAt)?.rows ?? 1 });
+      if (cutAt !== undefined)
+        (needs as Map<string, Range>).set(cutAt, { from: 0, to: context.values.get(cutAt)?.rows ?? 1 });
       const products = results.map((value): Product => ({ value, held: ONE, owned: ONE }));
       return { ...base, needs, products, work, partials: [], results, flops: flopsOf(analysis, work) };
     }
@@ -188,14 +227,20 @@ function rowsStep(context: Context, part: StagePart, rank: Map<string, number>):
     if (!isEmpty(range)) wanted.set(name, range);
     return range;
   };
-  const made = stage.nodes.flatMap(({ node }) => node.outputs).filter((name) => analysis.axes.has(name) && alive.has(name));
+  const made = stage.nodes
+    .flatMap(({ node }) => node.outputs)
+    .filter((name) => analysis.axes.has(name) && alive.has(name));
   for (const name of made) want(name);
   const partials = globalsOf(stage).flatMap(({ placed, rule, value }) => {
     const rows = want(placed.node.inputs[rule.input] ?? '');
     return isEmpty(rows) ? [] : [{ placed, rule, rows, value }];
   });
   const work = partNeeds(analysis, stage.nodes, wanted);
-  const needs = withLeaves(context, work.external, work.computed.flatMap(({ placed }) => reads(placed.node)));
+  const needs = withLeaves(
+    context,
+    work.external,
+    work.computed.flatMap(({ placed }) => reads(placed.node)),
+  );
   const products = made.flatMap((value): Product[] => {
     const held = work.held.get(value);
     return held === undefined ? [] : [{ value, held, owned: ownShare(analysis, stage, part, value) }];
@@ -212,7 +257,11 @@ function rowsStep(context: Context, part: StagePart, rank: Map<string, number>):
 }
 
 /** What a step needs from elsewhere: rows, and all of every combined or single value that its nodes read. */
-function withLeaves({ analysis, values }: Context, external: ReadonlyMap<string, Range>, names: readonly string[]): Map<string, Range> {
+function withLeaves(
+  { analysis, values }: Context,
+  external: ReadonlyMap<string, Range>,
+  names: readonly string[],
+): Map<string, Range> {
   const needs = new Map(external);
   for (const name of names) {
     for (const leaf of leavesOf(analysis, name)) {
@@ -237,7 +286,11 @@ function channelValue(graph: Graph, name: string): ValueSpec {
 }
 
 /** The head's nodes that its results need, not looking behind a value that is already there. */
-function neededNodes(nodes: readonly PlacedNode[], results: readonly string[], ready: string | undefined): PlacedNode[] {
+function neededNodes(
+  nodes: readonly PlacedNode[],
+  results: readonly string[],
+  ready: string | undefined,
+): PlacedNode[] {
   const needed = new Set(results);
   const found: PlacedNode[] = [];
   for (const placed of [...nodes].reverse()) {

@@ -162,7 +162,8 @@ class StepWriter {
   /** The name of exactly these rows of a value. */
   #rows(value: string, range: Range): string {
     const held = this.#held.get(value);
-    if (held === undefined) throw new DistrEdgeError('INTERNAL', 'a part reads rows that it does not hold', { where: `value '${value}'` });
+    if (held === undefined)
+      throw new DistrEdgeError('INTERNAL', 'a part reads rows that it does not hold', { where: `value '${value}'` });
     if (equal(held.range, range)) return held.name;
     const key = `${value} ${range.from} ${range.to}`;
     let name = this.#cuts.get(key);
@@ -271,7 +272,8 @@ class StepWriter {
     return [...wanted.values()].map(({ value, range }, index) => {
       const port = `out${index}`;
       const held = this.#held.get(value);
-      if (held === undefined) throw new DistrEdgeError('INTERNAL', 'a part gives rows that it does not make', { where: `value '${value}'` });
+      if (held === undefined)
+        throw new DistrEdgeError('INTERNAL', 'a part gives rows that it does not make', { where: `value '${value}'` });
       if (!equal(held.range, range)) this.#cut(held.name, this.#spec(value).axis ?? 0, held.range, range, port);
       else if (this.#madeHere(held.name)) return { port: held.name, value, range };
       else this.#build.node('Identity', [held.name], {}, port);

@@ -3,8 +3,8 @@
  * `load.ts` from a model file; every later stage reads it and none changes it.
  */
 import { DistrEdgeError } from '../errors.js';
-import { clampBigInt } from '../onnx/tensor-proto.js';
 import { type AttributeProto, AttributeType, type NodeProto, type OperatorSetIdProto } from '../onnx/proto.js';
+import { clampBigInt } from '../onnx/tensor-proto.js';
 import type { DataType, Tensor } from '../tensor.js';
 
 /** What is known of a value. `dtype` is undefined for types that cannot be sent; `shape` where it cannot be told. */

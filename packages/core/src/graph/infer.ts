@@ -2,10 +2,11 @@
  * Shape inference and constant folding in one walk: what is constant is computed, so that shape arithmetic (Shape → Gather
  * → Concat → Reshape …) turns into numbers and the shapes behind it become known.
  */
-import { dtypeOf } from '../onnx/tensor-proto.js';
-import { familyOf } from '../ops/registry.js';
+
 import { DistrEdgeError } from '../errors.js';
+import { dtypeOf } from '../onnx/tensor-proto.js';
 import { OpView } from '../ops/op.js';
+import { familyOf } from '../ops/registry.js';
 import type { Tensor } from '../tensor.js';
 import { foldNode } from './fold.js';
 import type { Graph, Node, TensorType } from './graph.js';

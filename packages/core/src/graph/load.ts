@@ -3,13 +3,18 @@
  * constant computed once. What the file's own order, naming or placement of constants was does not matter afterwards.
  */
 import { DistrEdgeError } from '../errors.js';
-import { type AttributeProto, AttributeType, type GraphProto, type NodeProto, type ValueInfoProto } from '../onnx/proto.js';
+import {
+  type AttributeProto,
+  AttributeType,
+  type GraphProto,
+  type NodeProto,
+  type ValueInfoProto,
+} from '../onnx/proto.js';
 import { dtypeOf, type ExternalData, tensorOf } from '../onnx/tensor-proto.js';
 import { decodeModelProto } from '../onnx/wire.js';
 import type { Tensor } from '../tensor.js';
 import type { Graph, Node, TensorType } from './graph.js';
 import { inferTypes } from './infer.js';
-
 
 export interface LoadOptions {
   /** Shapes to bind inputs to, by name; needed only where the file leaves dimensions open. */
@@ -50,7 +55,8 @@ export function loadGraph(bytes: Uint8Array, options: LoadOptions = {}): Graph {
   }
   const inputs = (proto.input ?? []).filter(({ name }) => !constants.has(name ?? ''));
   const declared = new Map<string, TensorType>();
-  for (const info of [...(proto.valueInfo ?? []), ...(proto.output ?? [])]) declared.set(info.name ?? '', declaredType(info));
+  for (const info of [...(proto.valueInfo ?? []), ...(proto.output ?? [])])
+    declared.set(info.name ?? '', declaredType(info));
   const types = new Map<string, TensorType>();
   for (const [name, { dtype, shape }] of constants) types.set(name, { dtype, shape });
   for (const info of inputs) types.set(info.name ?? '', boundType(info, options));
@@ -83,7 +89,9 @@ export function loadGraph(bytes: Uint8Array, options: LoadOptions = {}): Graph {
 export function externalLocations(bytes: Uint8Array): string[] {
   const tensors = decodeModelProto(bytes).graph?.initializer ?? [];
   const locations = tensors.flatMap(({ dataLocation, externalData }) =>
-    dataLocation === 1 ? (externalData?.filter(({ key }) => key === 'location').map(({ value }) => value ?? '') ?? []) : [],
+    dataLocation === 1
+      ? (externalData?.filter(({ key }) => key === 'location').map(({ value }) => value ?? '') ?? [])
+      : [],
   );
   return [...new Set(locations)];
 }
@@ -130,13 +138,20 @@ function boundType({ name = '', type }: ValueInfoProto, { shapes, size = DEFAULT
     return wanted ?? dim ?? defaultDim(fixed, axis, size);
   });
   if (shape.some((dim) => !Number.isInteger(dim) || dim < 1 || dim > 1 << 20)) {
-    throw new DistrEdgeError('SHAPE_MISMATCH', 'a dimension is not a whole number of at least 1', { where, got: `[${shape.join(', ')}]` });
+    throw new DistrEdgeError('SHAPE_MISMATCH', 'a dimension is not a whole number of at least 1', {
+      where,
+      got: `[${shape.join(', ')}]`,
+    });
   }
   return { dtype, shape };
 }
 
 /** Open dimensions: one image; channels 3 where that is open too; the rest is height, then width. */
-function defaultDim(fixed: readonly (number | undefined)[], axis: number, size: { height: number; width: number }): number {
+function defaultDim(
+  fixed: readonly (number | undefined)[],
+  axis: number,
+  size: { height: number; width: number },
+): number {
   if (axis === 0) return 1;
   const last = fixed.length - 1;
   const channelsLast = fixed[last] !== undefined && fixed[1] === undefined;
@@ -149,7 +164,10 @@ function defaultDim(fixed: readonly (number | undefined)[], axis: number, size: 
 function nodesOf(proto: GraphProto): Node[] {
   const list = proto.node ?? [];
   if (list.length > MAX_NODES) {
-    throw new DistrEdgeError('MODEL_LIMIT', 'the model has too many nodes', { expected: `≤ ${MAX_NODES}`, got: `${list.length}` });
+    throw new DistrEdgeError('MODEL_LIMIT', 'the model has too many nodes', {
+      expected: `≤ ${MAX_NODES}`,
+      got: `${list.length}`,
+    });
   }
   const names = new Set<string>();
   return list.map((node, index) => {
@@ -158,7 +176,9 @@ function nodesOf(proto: GraphProto): Node[] {
     if (name === '' || names.has(name)) name = `${op}#${index}`;
     names.add(name);
     const domain = node.domain === 'ai.onnx' ? '' : (node.domain ?? '');
-    const attributes = new Map((node.attribute ?? []).map((attribute): [string, AttributeProto] => [attribute.name ?? '', attribute]));
+    const attributes = new Map(
+      (node.attribute ?? []).map((attribute): [string, AttributeProto] => [attribute.name ?? '', attribute]),
+    );
     const captures = [...new Set((node.attribute ?? []).flatMap(subgraphs).flatMap((graph) => freeNames(graph)))];
     return { name, op, domain, inputs: node.input ?? [], outputs: node.output ?? [], captures, attributes };
   });
@@ -179,7 +199,9 @@ function freeNames(graph: GraphProto): string[] {
     ...(node.input ?? []),
     ...(node.attribute ?? []).flatMap(subgraphs).flatMap(freeNames),
   ]);
-  return [...used, ...(graph.output ?? []).map(({ name }) => name ?? '')].filter((name) => name !== '' && !own.has(name));
+  return [...used, ...(graph.output ?? []).map(({ name }) => name ?? '')].filter(
+    (name) => name !== '' && !own.has(name),
+  );
 }
 
 /** Nodes in an order in which each one's inputs exist, the file's order where that is free. */
@@ -189,7 +211,9 @@ function sorted(nodes: readonly Node[], given: ReadonlySet<string>, outputs: rea
     for (const output of node.outputs) {
       if (output === '') continue;
       if (producer.has(output) || given.has(output)) {
-        throw new DistrEdgeError('MODEL_INVALID', 'a value is made twice', { where: `value '${output}', ${node.op} '${node.name}'` });
+        throw new DistrEdgeError('MODEL_INVALID', 'a value is made twice', {
+          where: `value '${output}', ${node.op} '${node.name}'`,
+        });
       }
       producer.set(output, index);
     }

@@ -42,7 +42,8 @@ function invalid(name: string, message: string, facts: { expected?: string; got?
 
 function dimsOf(proto: TensorProto, name: string): number[] {
   return (proto.dims ?? []).map((dim) => {
-    if (dim < 0n || dim > 0x7fffffffn) throw invalid(name, 'a tensor has an impossible dimension', { got: String(dim) });
+    if (dim < 0n || dim > 0x7fffffffn)
+      throw invalid(name, 'a tensor has an impossible dimension', { got: String(dim) });
     return Number(dim);
   });
 }
@@ -88,7 +89,9 @@ function externalBytes(proto: TensorProto, name: string, external: ExternalData 
   const length = entry('length') === undefined ? undefined : Number(entry('length'));
   const whole = (value: number): boolean => Number.isSafeInteger(value) && value >= 0;
   if (location === undefined || !whole(offset) || (length !== undefined && !whole(length))) {
-    throw invalid(name, 'the place of a tensor outside the file is not given rightly', { expected: 'location, offset, length' });
+    throw invalid(name, 'the place of a tensor outside the file is not given rightly', {
+      expected: 'location, offset, length',
+    });
   }
   if (external === undefined) {
     throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'the model keeps weights in another file', {

@@ -63,7 +63,10 @@ export function axisSizes(view: OpView): AxisSize[] | undefined {
   }
   const check = (values: readonly number[]): void => {
     if (values.length !== axes.length || values.some((value) => !(value > 0))) {
-      throw view.invalid('there is not one scale or size for each axis', { expected: `${axes.length}`, got: `[${values}]` });
+      throw view.invalid('there is not one scale or size for each axis', {
+        expected: `${axes.length}`,
+        got: `[${values}]`,
+      });
     }
   };
   const unchanged = shape.map((size): AxisSize => ({ inputs: size, outputs: size, scale: 1 }));
@@ -107,7 +110,6 @@ function fromSizes(
 
 /** The place in the input that output position `x` is read at. */
 function coordinate(kind: string, x: number, { inputs, outputs, scale }: AxisSize): number {
-  if (scale === 1) return x;
   const halfPixel = f32(f32(f32(x + 0.5) / scale) - 0.5);
   switch (kind) {
     case 'asymmetric':
@@ -148,15 +150,15 @@ function nearest(kind: string, x: number, shrinks: boolean): number {
 export function tapsOf(sampling: Sampling, size: AxisSize, x: number): Taps {
   const last = size.inputs - 1;
   const clamp = (row: number): number => Math.min(Math.max(row, 0), last);
+  if (size.scale === 1) return { rows: [x], weights: [1] };
   const at = coordinate(sampling.coordinates, x, size);
   if (sampling.mode === 'nearest') {
-    const row = size.scale === 1 ? x : nearest(sampling.nearest, at, size.scale < 1);
-    return { rows: [clamp(row)], weights: [1] };
+    return { rows: [clamp(nearest(sampling.nearest, at, size.scale < 1))], weights: [1] };
   }
   if (sampling.mode === 'linear') {
     const inside = clamp(at);
-    const row = Math.min(Math.trunc(inside), last);
-    if (row === last) return { rows: [row, row], weights: [1, 0] };
+    const row = Math.trunc(inside);
+    if (row === inside) return { rows: [row, row], weights: [1, 0] };
     return { rows: [row, row + 1], weights: [f32(row + 1 - inside), f32(inside - row)] };
   }
   const row = Math.floor(at);

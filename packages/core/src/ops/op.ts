@@ -86,7 +86,12 @@ export class OpView {
 export interface ModelBuilder {
   readonly opset: number;
   /** Adds a node of the default domain with one output, named `output` or by a fresh name. */
-  node(op: string, inputs: readonly string[], attributes?: Readonly<Record<string, AttributeValue>>, output?: string): string;
+  node(
+    op: string,
+    inputs: readonly string[],
+    attributes?: Readonly<Record<string, AttributeValue>>,
+    output?: string,
+  ): string;
   /** Adds a node as it stands, with other operands. */
   copy(node: Node, inputs: readonly string[], outputs: readonly string[]): void;
   /** Adds a small constant. */
@@ -160,6 +165,11 @@ export interface OpFamily {
   infer(view: OpView): readonly TensorType[];
   /** Floating-point operations of the whole op, a multiply-add counting 2. Default: 0 for pure data movement. */
   flops?(view: OpView): number;
+  /**
+   * Whether the smallest change of an input may change an output by much (comparisons, rounding, positions): the outputs
+   * behind such an op cannot be compared by value. Default: no.
+   */
+  jumps?(view: OpView): boolean;
   /** `axes[i]` is the row axis of input `i`; at least one is defined. */
   rows(view: OpView, axes: readonly (number | undefined)[]): RowRule;
 }

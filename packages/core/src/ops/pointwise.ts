@@ -7,8 +7,34 @@ import { elements } from '../tensor.js';
 import { emitCopy, type OpFamily, type OpView, type Range, type RowRule, whole } from './op.js';
 
 const UNARY = [
-  ...['Relu', 'LeakyRelu', 'ThresholdedRelu', 'Elu', 'Selu', 'Celu', 'Gelu', 'Mish', 'Sigmoid', 'HardSigmoid', 'HardSwish'],
-  ...['Tanh', 'Softplus', 'Softsign', 'Exp', 'Log', 'Sqrt', 'Abs', 'Neg', 'Floor', 'Ceil', 'Round', 'Reciprocal', 'Erf'],
+  ...[
+    'Relu',
+    'LeakyRelu',
+    'ThresholdedRelu',
+    'Elu',
+    'Selu',
+    'Celu',
+    'Gelu',
+    'Mish',
+    'Sigmoid',
+    'HardSigmoid',
+    'HardSwish',
+  ],
+  ...[
+    'Tanh',
+    'Softplus',
+    'Softsign',
+    'Exp',
+    'Log',
+    'Sqrt',
+    'Abs',
+    'Neg',
+    'Floor',
+    'Ceil',
+    'Round',
+    'Reciprocal',
+    'Erf',
+  ],
   ...['Sign', 'Sin', 'Cos', 'Tan', 'Asin', 'Acos', 'Atan', 'Sinh', 'Cosh', 'Asinh', 'Acosh', 'Atanh', 'Shrink', 'Not'],
   ...['Identity', 'Dropout', 'Cast', 'Clip', 'IsNaN', 'IsInf', 'BitwiseNot'],
 ];
@@ -17,6 +43,8 @@ const BROADCAST = [
   ...['Equal', 'Greater', 'Less', 'GreaterOrEqual', 'LessOrEqual', 'BitwiseAnd', 'BitwiseOr', 'BitwiseXor', 'BitShift'],
 ];
 const GIVES_BOOL = new Set(['Equal', 'Greater', 'Less', 'GreaterOrEqual', 'LessOrEqual', 'IsNaN', 'IsInf']);
+/** Ops whose result jumps; Cast too, where it makes whole numbers or truth values of fractions. */
+const JUMPS = new Set([...GIVES_BOOL, 'Floor', 'Ceil', 'Round', 'Sign', 'Mod', 'ThresholdedRelu', 'Shrink']);
 /** Ops that move values and compute nothing. */
 const FREE = new Set(['Identity', 'Dropout', 'Cast']);
 
@@ -43,13 +71,20 @@ export const pointwise: OpFamily = {
     const shapes = op === 'Dropout' || op === 'Clip' ? [view.shape(0)] : given(view).map((index) => view.shape(index));
     const shape = broadcast(shapes);
     if (shape === undefined) {
-      throw view.invalid('the inputs do not broadcast', { got: shapes.map((item) => `[${item.join(', ')}]`).join(' and ') });
+      throw view.invalid('the inputs do not broadcast', {
+        got: shapes.map((item) => `[${item.join(', ')}]`).join(' and '),
+      });
     }
     const dtype = op === 'Cast' ? dtypeOf(view.attributes.int('to', 0)) : view.inputs[op === 'Where' ? 1 : 0]?.dtype;
     return view.node.outputs.map((_, index) => ({ dtype: GIVES_BOOL.has(op) || index > 0 ? 'bool' : dtype, shape }));
   },
   flops(view) {
     return FREE.has(view.node.op) ? 0 : elements(view.outShape) * Math.max(1, given(view).length - 1);
+  },
+  jumps(view) {
+    const fractions = (type: (typeof view.inputs)[number]): boolean => type?.dtype?.startsWith('float') === true;
+    if (!fractions(view.inputs[0])) return false;
+    return JUMPS.has(view.node.op) || (view.node.op === 'Cast' && !fractions(view.outputs[0]));
   },
   rows(view, axes): RowRule {
     const outRank = view.outShape.length;

@@ -25,7 +25,8 @@ export const pool: OpFamily = {
     const windows = windowsOf(view);
     const averages = view.node.op === 'AveragePool';
     if (axis < 2) return whole('its rows are not along a spatial axis');
-    if (view.node.outputs.slice(1).some((name) => name !== '')) return whole('its second output counts positions over the image');
+    if (view.node.outputs.slice(1).some((name) => name !== ''))
+      return whole('its second output counts positions over the image');
     if (averages && windows.every((window) => window.dilation === 1) && windows.every(coversAll)) {
       return globalAveragePool.rows(view, axes);
     }

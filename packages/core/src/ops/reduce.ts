@@ -169,6 +169,7 @@ export const argExtreme: OpFamily = {
     return [{ dtype: 'int64', shape: reducedShape(view, argReduction(view)) }];
   },
   flops: (view) => elements(view.shape(0)),
+  jumps: () => true,
   rows(view, [axis]): RowRule {
     const reduction = argReduction(view);
     if (axis === undefined || reduction.axes.includes(axis)) return whole('finds an extreme among all rows');

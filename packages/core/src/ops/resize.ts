@@ -33,17 +33,25 @@ export const resize: OpFamily = {
     }
     if (sizes === undefined) return whole('its size is not constant');
     if (sampling.coordinates === 'tf_crop_and_resize') return whole('it crops a region before it resizes');
-    if (view.opset >= 18 && view.attributes.int('antialias', 0) !== 0) return whole('it smooths over all rows as it shrinks');
+    if (view.opset >= 18 && view.attributes.int('antialias', 0) !== 0)
+      return whole('it smooths over all rows as it shrinks');
     const row = sizes[axis] as AxisSize;
     // onnxruntime copies where no size changes, whatever the scales say.
     if (sizes.every(({ inputs, outputs }) => inputs === outputs)) return copyRows(view, axis);
     const float = view.inputs[0]?.dtype === 'float32';
-    if (sampling.mode !== 'nearest' && !float && row.scale !== 1) return whole('it rounds between rows of whole numbers');
+    if (sampling.mode !== 'nearest' && !float && row.scale !== 1)
+      return whole('it rounds between rows of whole numbers');
     return actsAlike(sampling, row) ? windowRows(view, sizes, sampling, axis) : mixRows(view, sizes, sampling, axis);
   },
 };
 
-const LOCAL = new Set(['asymmetric', 'half_pixel', 'pytorch_half_pixel', 'half_pixel_symmetric', 'tf_half_pixel_for_nn']);
+const LOCAL = new Set([
+  'asymmetric',
+  'half_pixel',
+  'pytorch_half_pixel',
+  'half_pixel_symmetric',
+  'tf_half_pixel_for_nn',
+]);
 
 /** Whether a window of rows resized by itself gives the very rows of the whole: coordinates must be exact in float32. */
 function actsAlike({ mode, coordinates }: Sampling, { inputs, outputs, scale }: AxisSize): boolean {
@@ -128,7 +136,9 @@ function resizeAxes(
   sure?: number,
 ): string {
   const scaled = (size: AxisSize): boolean => size.scale !== 1;
-  const exact = sizes.every((size, axis) => axis === sure || size.outputs === Math.trunc(Math.fround(size.scale * size.inputs)));
+  const exact = sizes.every(
+    (size, axis) => axis === sure || size.outputs === Math.trunc(Math.fround(size.scale * size.inputs)),
+  );
   const changes = sizes.some((size) => size.inputs !== size.outputs);
   if (exact && changes) {
     const scales = sizes.map(({ scale }) => scale);
@@ -148,7 +158,11 @@ function emitScales(view: OpView, build: ModelBuilder, x: string, scales: readon
   const attributes: Node['attributes'] = new Map(view.node.attributes);
   const dropped = new Map([...attributes].filter(([name]) => name !== 'axes' && name !== 'keep_aspect_ratio_policy'));
   if (view.opset < 9) {
-    build.copy({ ...view.node, attributes: dropped.set('scales', attributeProto('scales', { floats: scales })) }, [x], [output]);
+    build.copy(
+      { ...view.node, attributes: dropped.set('scales', attributeProto('scales', { floats: scales })) },
+      [x],
+      [output],
+    );
     return output;
   }
   const constant = build.constant(floatTensor(scales, [scales.length]));
@@ -186,7 +200,8 @@ function mixTaps(
       const factor = build.constant(uniform ? floatTensor([first], []) : floatTensor(weights, shape));
       term = build.node('Mul', [term, factor], {}, only);
     }
-    sum = sum === undefined ? term : build.node('Add', [sum, term], {}, index === terms.length - 1 ? output : undefined);
+    sum =
+      sum === undefined ? term : build.node('Add', [sum, term], {}, index === terms.length - 1 ? output : undefined);
   });
   return sum ?? x;
 }
@@ -204,8 +219,10 @@ function pickRows(
   const step = second - first;
   const last = rows.at(-1) ?? first;
   const even = step > 0 && rows.every((row, index) => row === first + index * step);
-  if (!even || (step > 1 && build.opset < 10)) return build.node('Gather', [x, build.constant(intTensor(rows))], { axis }, output);
+  if (!even || (step > 1 && build.opset < 10))
+    return build.node('Gather', [x, build.constant(intTensor(rows))], { axis }, output);
   const spare = size - 1 - last;
-  if (first === 0 && spare === 0 && step === 1) return output === undefined ? x : build.node('Identity', [x], {}, output);
+  if (first === 0 && spare === 0 && step === 1)
+    return output === undefined ? x : build.node('Identity', [x], {}, output);
   return build.slice(x, axis, first, spare === 0 ? undefined : -spare, output, step);
 }

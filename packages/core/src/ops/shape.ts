@@ -58,12 +58,14 @@ const TYPES: Readonly<Record<string, (view: OpView) => TensorType[]>> = {
 export const shapes: OpFamily = {
   ops: Object.keys(TYPES),
   infer: (view) => TYPES[view.node.op]?.(view) ?? [],
+  jumps: () => true,
   rows: () => whole('its result depends on the whole tensor'),
 };
 
 /** TopK: the largest elements along one axis, each slice of the others for itself. */
 export const topK: OpFamily = {
   ops: ['TopK'],
+  jumps: () => true,
   infer(view) {
     const shape = [...view.shape(0)];
     const k = view.constant(1);

@@ -56,7 +56,8 @@ export function windowsOf(view: OpView, weightKernel?: readonly number[]): Windo
       padEnd = total - padBegin;
     }
     const span = inputs + padBegin + padEnd - reach;
-    if (span < 0) throw view.invalid('the kernel is larger than the padded input', { got: `${reach} over ${span + reach}` });
+    if (span < 0)
+      throw view.invalid('the kernel is larger than the padded input', { got: `${reach} over ${span + reach}` });
     let outputs = Math.floor(span / stride) + 1;
     if (ceil) {
       outputs = Math.ceil(span / stride) + 1;

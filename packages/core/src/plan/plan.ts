@@ -10,8 +10,14 @@ export const PLAN_VERSION = 1;
 /** More devices than any cluster this plans for; a bound on what a file can make us allocate. */
 export const MAX_DEVICES = 1024;
 
-const device: z.ZodNumber = z.int().min(0).max(MAX_DEVICES - 1);
-const row: z.ZodNumber = z.int().min(0).max(1 << 24);
+const device: z.ZodNumber = z
+  .int()
+  .min(0)
+  .max(MAX_DEVICES - 1);
+const row: z.ZodNumber = z
+  .int()
+  .min(0)
+  .max(1 << 24);
 
 const partSchema = z.strictObject({ device, from: row, to: row });
 
@@ -24,7 +30,10 @@ const planSchema = z.strictObject({
   version: z.literal(PLAN_VERSION).default(PLAN_VERSION),
   devices: z.int().min(1).max(MAX_DEVICES),
   volumes: z.array(volumeSchema).max(10_000),
-  schedule: z.array(z.tuple([z.int().min(0), z.int().min(0)])).max(1_000_000).optional(),
+  schedule: z
+    .array(z.tuple([z.int().min(0), z.int().min(0)]))
+    .max(1_000_000)
+    .optional(),
   order: z.array(device).max(MAX_DEVICES).optional(),
   head: z.union([device, z.array(partSchema).min(1).max(MAX_DEVICES)]).optional(),
 });
@@ -77,7 +86,10 @@ export function parsePlan(value: unknown): Plan {
   const plan = result.data as Plan;
   const inCluster = (index: number, where: string): void => {
     if (index >= plan.devices) {
-      throw planError('a device is not in the cluster', where, { expected: `0 to ${plan.devices - 1}`, got: `${index}` });
+      throw planError('a device is not in the cluster', where, {
+        expected: `0 to ${plan.devices - 1}`,
+        got: `${index}`,
+      });
     }
   };
   plan.volumes.forEach((volume, index) => {
@@ -99,7 +111,10 @@ function checkTiling({ parts }: PlanVolume, where: string, inCluster: (index: nu
   for (const part of [...parts].sort((a, b) => a.from - b.from || a.to - b.to)) {
     inCluster(part.device, where);
     if (part.from !== next || part.to < part.from) {
-      throw planError('the parts do not tile the rows', where, { expected: `a part that begins at row ${next}`, got: `[${part.from}, ${part.to})` });
+      throw planError('the parts do not tile the rows', where, {
+        expected: `a part that begins at row ${next}`,
+        got: `[${part.from}, ${part.to})`,
+      });
     }
     next = part.to;
   }
@@ -112,7 +127,9 @@ function checkSchedule({ schedule, volumes }: Plan): void {
     const entry = volumes[volume];
     const known = entry !== undefined && (isGather(entry) ? part === 0 : part < entry.parts.length);
     if (!known || seen.has(`${volume} ${part}`)) {
-      throw planError('the schedule names a part that does not exist, or one twice', 'schedule', { got: `[${volume}, ${part}]` });
+      throw planError('the schedule names a part that does not exist, or one twice', 'schedule', {
+        got: `[${volume}, ${part}]`,
+      });
     }
     seen.add(`${volume} ${part}`);
   }
@@ -126,6 +143,10 @@ function checkSchedule({ schedule, volumes }: Plan): void {
   });
 }
 
-export function planError(message: string, where: string, facts: { expected?: string; got?: string; hint?: string } = {}): DistrEdgeError {
+export function planError(
+  message: string,
+  where: string,
+  facts: { expected?: string; got?: string; hint?: string } = {},
+): DistrEdgeError {
   return new DistrEdgeError('PLAN_INVALID', message, { where, ...facts });
 }

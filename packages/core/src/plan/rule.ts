@@ -9,8 +9,8 @@
  * A head whose first fully connected layer is large is cut by output channels, by the same weights.
  */
 import { reads, typeOf } from '../graph/graph.js';
-import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
 import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
+import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
 import { flopsOf, partNeeds } from '../rows/needs.js';
 import { isEmpty, type Range, share } from '../rows/range.js';
 import { byteLength } from '../tensor.js';
@@ -44,7 +44,10 @@ export function weightedParts(weights: readonly number[], rows: number): PlanPar
 export function planByRule(analysis: Analysis, { volumes = 'blocks', weights }: RuleOptions): Plan {
   const sound = weights.length > 0 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
   if (!sound || weights.every((weight) => weight === 0)) {
-    throw planError('the shares make no sense', 'weights', { expected: 'a number ≥ 0 for each device, not all 0', got: `[${weights.join(', ')}]` });
+    throw planError('the shares make no sense', 'weights', {
+      expected: 'a number ≥ 0 for each device, not all 0',
+      got: `[${weights.join(', ')}]`,
+    });
   }
   const { sequence } = analysis;
   const ends = candidateEnds(analysis);
@@ -76,7 +79,10 @@ function isPointwise({ rule, view, flops }: PlacedNode): boolean {
   if (rule?.kind !== 'local') return false;
   const probe = { from: 0, to: 1 };
   const elements = (view.outputs[0]?.shape ?? []).reduce((product, dim) => product * dim, 1);
-  return flops <= elements * Math.max(2, view.inputs.length) && rule.need(probe).every((range) => range === undefined || range.to === 1);
+  return (
+    flops <= elements * Math.max(2, view.inputs.length) &&
+    rule.need(probe).every((range) => range === undefined || range.to === 1)
+  );
 }
 
 /** Positions in the sequence where a volume may end: not between an op and the pointwise op that alone reads it. */
@@ -86,7 +92,10 @@ function candidateEnds(analysis: Analysis): number[] {
     const output = rowOutput(analysis, placed);
     if (output === undefined) return [];
     const next = sequence[index + 1];
-    const followed = next !== undefined && isPointwise(next) && next.node.inputs.filter((name) => analysis.axes.has(name)).every((name) => name === output);
+    const followed =
+      next !== undefined &&
+      isPointwise(next) &&
+      next.node.inputs.filter((name) => analysis.axes.has(name)).every((name) => name === output);
     return followed ? [] : [index];
   });
   const last = sequence.findLastIndex((placed) => rowOutput(analysis, placed) !== undefined);
@@ -149,7 +158,8 @@ function blockEnds(analysis: Analysis, ends: readonly number[], weights: readonl
 function forcedEnds(analysis: Analysis): number[] {
   const pending = new Set<string>();
   return analysis.sequence.flatMap(({ node, kind }, index) => {
-    const waits = kind === 'island' || reads(node).some((name) => [...leavesOf(analysis, name)].some((leaf) => pending.has(leaf)));
+    const waits =
+      kind === 'island' || reads(node).some((name) => [...leavesOf(analysis, name)].some((leaf) => pending.has(leaf)));
     if (waits) pending.clear();
     if (kind === 'global' || kind === 'island') for (const name of node.outputs) pending.add(name);
     return waits ? [index] : [];
@@ -185,7 +195,10 @@ function layerEnds({ sequence }: Analysis, ends: readonly number[]): number[] {
 
 function equalEnds({ sequence, flops }: Analysis, ends: readonly number[], count: number): number[] {
   if (!Number.isInteger(count) || count < 1) {
-    throw planError('the number of volumes makes no sense', 'volumes', { expected: 'blocks, layers or a whole number ≥ 1', got: `${count}` });
+    throw planError('the number of volumes makes no sense', 'volumes', {
+      expected: 'blocks, layers or a whole number ≥ 1',
+      got: `${count}`,
+    });
   }
   const chosen: number[] = [];
   let work = 0;

@@ -46,7 +46,8 @@ const MAX_COMBINATIONS = 256;
 export function rowsOf(analysis: Pick<Analysis, 'graph' | 'axes'>, name: string): number {
   const axis = analysis.axes.get(name);
   const size = axis === undefined ? undefined : typeOf(analysis.graph, name).shape?.[axis];
-  if (size === undefined) throw new DistrEdgeError('INTERNAL', 'rows asked of a value without rows', { where: `value '${name}'` });
+  if (size === undefined)
+    throw new DistrEdgeError('INTERNAL', 'rows asked of a value without rows', { where: `value '${name}'` });
   return size;
 }
 
@@ -61,10 +62,12 @@ export function analyse(graph: Graph): Analysis {
   let best: Analysis | undefined;
   let bestScore = -1;
   for (const axes of combinations) {
-    const given = new Map(graph.inputs.flatMap((name, index): [string, number][] => {
-      const axis = axes[index];
-      return axis === undefined ? [] : [[name, axis]];
-    }));
+    const given = new Map(
+      graph.inputs.flatMap((name, index): [string, number][] => {
+        const axis = axes[index];
+        return axis === undefined ? [] : [[name, axis]];
+      }),
+    );
     const analysis = withAxes(graph, given);
     const score = worth(analysis);
     if (score > bestScore) [best, bestScore] = [analysis, score];
@@ -75,7 +78,8 @@ export function analyse(graph: Graph): Analysis {
 /** Axes that may be the height, likeliest first: NCHW, then NHWC, then the others that are longer than 1. */
 function axisCandidates(shape: readonly number[]): (number | undefined)[] {
   if (shape.length < 3) return [undefined];
-  const preferred = shape.length === 3 ? [2, 1] : [2, 1, ...shape.keys()].filter((axis) => axis > 0 && axis < shape.length);
+  const preferred =
+    shape.length === 3 ? [2, 1] : [2, 1, ...shape.keys()].filter((axis) => axis > 0 && axis < shape.length);
   const axes = [...new Set(preferred)].filter((axis) => (shape[axis] ?? 1) > 1);
   return axes.length === 0 ? [undefined] : axes;
 }
@@ -87,7 +91,8 @@ function worth({ nodes, axes }: Analysis): number {
     if (kind !== 'rows' && kind !== 'global') continue;
     const axis = axes.get(node.outputs[0] ?? '');
     const rank = view.outputs[0]?.shape?.length ?? 0;
-    const longest = rank === 5 && axis !== undefined && (view.outShape[axis] ?? 0) >= Math.max(...view.outShape.slice(2));
+    const longest =
+      rank === 5 && axis !== undefined && (view.outShape[axis] ?? 0) >= Math.max(...view.outShape.slice(2));
     score += (flops + 1) * (longest ? 1.02 : axis === 2 ? 1.01 : 1);
   }
   return score;
@@ -100,7 +105,9 @@ function withAxes(graph: Graph, given: ReadonlyMap<string, number>): Analysis {
   for (;;) {
     const { axes, rules } = walk(graph, given, headIslands);
     const behind = workBehind(graph, rules, total);
-    const cheap = [...behind].filter(([node, work]) => work < WORTH_DIVIDING * flops && !headIslands.has(node)).map(([node]) => node);
+    const cheap = [...behind]
+      .filter(([node, work]) => work < WORTH_DIVIDING * flops && !headIslands.has(node))
+      .map(([node]) => node);
     // Everything behind the first undividable op that is not worth dividing again belongs to the head.
     if (cheap.length > 0) {
       headIslands = new Set([...headIslands, ...cheap]);
@@ -123,7 +130,11 @@ function flopsOf(view: OpView): number {
   }
 }
 
-function walk(graph: Graph, given: ReadonlyMap<string, number>, headIslands: ReadonlySet<Node>): { axes: Map<string, number>; rules: Map<Node, RowRule> } {
+function walk(
+  graph: Graph,
+  given: ReadonlyMap<string, number>,
+  headIslands: ReadonlySet<Node>,
+): { axes: Map<string, number>; rules: Map<Node, RowRule> } {
   const axes = new Map(given);
   const rules = new Map<Node, RowRule>();
   for (const node of graph.nodes) {
@@ -148,21 +159,30 @@ function walk(graph: Graph, given: ReadonlyMap<string, number>, headIslands: Rea
 
 function ruleOf(graph: Graph, node: Node, inputAxes: readonly (number | undefined)[]): RowRule {
   const family = familyOf(node);
-  if (family === undefined) return whole(`the op ${node.domain === '' ? '' : `${node.domain}:`}${node.op} is not known`);
+  if (family === undefined)
+    return whole(`the op ${node.domain === '' ? '' : `${node.domain}:`}${node.op} is not known`);
   if (node.captures.length > 0) return whole('it contains a subgraph');
   const view = viewOf(graph, node);
   const open = [...view.inputs, ...view.outputs].some((type) => type !== undefined && type.shape === undefined);
   if (open) return whole('the shape of an operand cannot be told before it runs');
   if (view.outputs.some(({ dtype }) => dtype === undefined)) return whole('its result has a type that cannot be sent');
   const rule = family.rows(view, inputAxes);
-  if (rule.kind === 'global' && node.inputs.some((name, index) => index !== rule.input && name !== '' && !graph.constants.has(name))) {
+  if (
+    rule.kind === 'global' &&
+    node.inputs.some((name, index) => index !== rule.input && name !== '' && !graph.constants.has(name))
+  ) {
     return whole('it reduces over all rows with operands that are computed');
   }
   return rule;
 }
 
 /** Rows of an undividable op's output, as good as can be told: the same axis as its input's where the ranks agree. */
-function islandAxis(graph: Graph, node: Node, inputAxes: readonly (number | undefined)[], output: string): number | undefined {
+function islandAxis(
+  graph: Graph,
+  node: Node,
+  inputAxes: readonly (number | undefined)[],
+  output: string,
+): number | undefined {
   const { shape, dtype } = typeOf(graph, output);
   if (shape === undefined || dtype === undefined) return undefined;
   const axis = inputAxes.find((candidate, index) => {
@@ -191,7 +211,13 @@ function workBehind(graph: Graph, rules: ReadonlyMap<Node, RowRule>, flops: read
   return result;
 }
 
-function place(graph: Graph, axes: ReadonlyMap<string, number>, rules: ReadonlyMap<Node, RowRule>, flops: readonly number[], total: number): Analysis {
+function place(
+  graph: Graph,
+  axes: ReadonlyMap<string, number>,
+  rules: ReadonlyMap<Node, RowRule>,
+  flops: readonly number[],
+  total: number,
+): Analysis {
   const feedsRows = new Set<string>();
   const nodes: PlacedNode[] = [];
   for (let index = graph.nodes.length - 1; index >= 0; index--) {
@@ -200,7 +226,15 @@ function place(graph: Graph, axes: ReadonlyMap<string, number>, rules: ReadonlyM
     const ahead = node.outputs.some((name) => feedsRows.has(name));
     const divided = rule !== undefined && rule.kind !== 'whole';
     const kind: NodeKind =
-      rule?.kind === 'local' ? 'rows' : rule?.kind === 'global' ? 'global' : !ahead ? 'head' : rule === undefined ? 'free' : 'island';
+      rule?.kind === 'local'
+        ? 'rows'
+        : rule?.kind === 'global'
+          ? 'global'
+          : !ahead
+            ? 'head'
+            : rule === undefined
+              ? 'free'
+              : 'island';
     if (divided || ahead) for (const name of reads(node)) feedsRows.add(name);
     nodes.push({ node, view: viewOf(graph, node), kind, rule, flops: flops[index] ?? 0 });
   }
@@ -211,7 +245,9 @@ function place(graph: Graph, axes: ReadonlyMap<string, number>, rules: ReadonlyM
     nodes,
     sequence: nodes.filter(({ kind }) => kind === 'rows' || kind === 'global' || kind === 'island'),
     head: nodes.filter(({ kind }) => kind === 'head'),
-    producer: new Map(nodes.flatMap((placed) => placed.node.outputs.map((name): [string, PlacedNode] => [name, placed]))),
+    producer: new Map(
+      nodes.flatMap((placed) => placed.node.outputs.map((name): [string, PlacedNode] => [name, placed])),
+    ),
     flops: total,
   };
 }

@@ -1,0 +1,47 @@
+/**
+ * Where a graph jumps. Behind a comparison or a rounding the smallest difference may flip a value, so outputs behind one are
+ * compared by the values that enter it.
+ */
+import { dtypeNumber } from '../onnx/tensor-proto.js';
+import { decodeModelProto, encodeModelProto } from '../onnx/wire.js';
+import { OpView } from '../ops/op.js';
+import { familyOf } from '../ops/registry.js';
+import { type Graph, reads, typeOf } from './graph.js';
+
+/** For every output behind a jump, the computed values of known type that enter the jumps before it. */
+export function valuesBeforeJumps(graph: Graph): Map<string, readonly string[]> {
+  const entering = new Map<string, ReadonlySet<string>>();
+  for (const node of graph.nodes) {
+    const found = new Set(reads(node).flatMap((name) => [...(entering.get(name) ?? [])]));
+    const view = new OpView(node, graph.opset, graph.types, graph.constants, true);
+    if (familyOf(node)?.jumps?.(view) === true) {
+      for (const name of reads(node)) {
+        const { dtype, shape } = typeOf(graph, name);
+        if (!graph.constants.has(name) && dtype?.startsWith('float') && shape !== undefined) found.add(name);
+      }
+    }
+    if (found.size > 0) for (const name of node.outputs) entering.set(name, found);
+  }
+  return new Map(
+    graph.outputs.flatMap((name): [string, string[]][] =>
+      entering.has(name) ? [[name, [...(entering.get(name) ?? [])]]] : [],
+    ),
+  );
+}
+
+/** The graph with some of its values as further outputs. */
+export function withOutputs(graph: Graph, names: readonly string[]): Graph {
+  return { ...graph, outputs: [...new Set([...graph.outputs, ...names])] };
+}
+
+/** A model file's bytes with some of its values as further outputs. */
+export function exposeValues(bytes: Uint8Array, graph: Graph, names: readonly string[]): Uint8Array {
+  const model = decodeModelProto(bytes);
+  const added = names
+    .filter((name) => !graph.outputs.includes(name))
+    .map((name) => {
+      const { dtype = 'float32' } = typeOf(graph, name);
+      return { name, type: { tensorType: { elemType: dtypeNumber(dtype) } } };
+    });
+  return encodeModelProto({ ...model, graph: { ...model.graph, output: [...(model.graph?.output ?? []), ...added] } });
+}
