@@ -405,7 +405,7 @@ class Member {
   }
 
   #frame(frame: Frame): void {
-    if (frame.kind === FrameKind.data) return this.#owner.receive(frame);
+    if (frame.kind === FrameKind.data) this.#owner.receive(frame);
     if (frame.kind !== FrameKind.control) return;
     const message = parseControl(frame);
     if (message.type === 'failed') {

@@ -234,7 +234,7 @@ export function parseDeviceProgram(value: unknown): DeviceProgram {
   if (!member(program.device) || !program.receives.every(({ from }) => member(from)))
     fail('a device is not in the cluster', 'program.device');
   if (incoming.size !== program.receives.length) fail('a message is listed twice', 'program.receives');
-  program.steps.forEach((step, at) => {
+  for (const [at, step] of program.steps.entries()) {
     const where = `program.steps.${at}`;
     if (step.model >= program.models.length) fail('a step runs a model that is not there', where);
     for (const input of step.inputs) {
@@ -259,6 +259,6 @@ export function parseDeviceProgram(value: unknown): DeviceProgram {
           fail('a piece lies outside its message', where);
       }
     }
-  });
+  }
   return program;
 }

@@ -90,9 +90,9 @@ function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readon
 /** The steps in the plan's schedule; stages of one volume one after another, head last. */
 function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[]): StepDraft[] {
   const place = new Map<string, number>();
-  if (plan.schedule !== undefined)
-    plan.schedule.forEach(([volume, part], index) => place.set(`${volume} ${part}`, index));
-  else {
+  if (plan.schedule !== undefined) {
+    for (const [index, [volume, part]] of plan.schedule.entries()) place.set(`${volume} ${part}`, index);
+  } else {
     let next = 0;
     plan.volumes.forEach((volume, index) => {
       const count = isGather(volume) ? 1 : volume.parts.length;
@@ -136,10 +136,10 @@ class State {
   }
 
   #holdings(device: number, value: string): Holding[] {
-    let values = this.#has.get(device);
-    if (values === undefined) this.#has.set(device, (values = new Map()));
-    let list = values.get(value);
-    if (list === undefined) values.set(value, (list = []));
+    const values = this.#has.get(device) ?? new Map<string, Holding[]>();
+    this.#has.set(device, values);
+    const list = values.get(value) ?? [];
+    values.set(value, list);
     return list;
   }
 

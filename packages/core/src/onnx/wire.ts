@@ -71,13 +71,14 @@ function readMessage(reader: BinaryReader, end: number, table: MessageTable, buf
     const fits = field !== undefined && wire === (scalar === undefined ? WireType.LengthDelimited : WIRE_OF[scalar]);
     if (known === undefined || field === undefined || !(fits || (packed && wire === WireType.LengthDelimited))) {
       reader.skip(wire, no);
-      (message.unknown ??= []).push(buffer.subarray(start, reader.pos));
+      message.unknown ??= [];
+      message.unknown.push(buffer.subarray(start, reader.pos));
       continue;
     }
     const name = known[0];
     if (!fits && scalar !== undefined) {
       const stop = lengthEnd(reader, end);
-      const list = (message[name] ??= []) as unknown[];
+      const list = listOf(message, name);
       while (reader.pos < stop) list.push(readScalar(reader, scalar));
       if (reader.pos !== stop) throw new RangeError('packed field overruns its length');
       continue;
@@ -86,11 +87,17 @@ function readMessage(reader: BinaryReader, end: number, table: MessageTable, buf
       typeof field.type === 'string'
         ? readScalar(reader, field.type)
         : readMessage(reader, lengthEnd(reader, end), field.type(), buffer, depth + 1);
-    if (field.repeated) ((message[name] ??= []) as unknown[]).push(value);
+    if (field.repeated) listOf(message, name).push(value);
     else message[name] = value;
   }
   if (reader.pos !== end) throw new RangeError('message overruns its length');
   return message;
+}
+
+function listOf(message: Plain, name: string): unknown[] {
+  const list = (message[name] ?? []) as unknown[];
+  message[name] = list;
+  return list;
 }
 
 function lengthEnd(reader: BinaryReader, limit: number): number {
