@@ -1,5 +1,6 @@
 /** Every op family, by the op types it answers for. Supporting a new op is one entry here and its golden vectors. */
 import type { Node } from '../graph/graph.js';
+import { batchNormalization } from './batch-normalization.js';
 import { concat } from './concat.js';
 import { conv } from './conv.js';
 import { convTranspose } from './conv-transpose.js';
@@ -19,7 +20,7 @@ import { softmax } from './softmax.js';
 import { transpose } from './transpose.js';
 
 const FAMILIES: readonly OpFamily[] = [
-  ...[conv, convTranspose, pool, pointwise, resize, pad, depthToSpace, spaceToDepth],
+  ...[conv, convTranspose, pool, batchNormalization, pointwise, resize, pad, depthToSpace, spaceToDepth],
   ...[concat, slice, split, reshape, transpose, gather, gatherElements, expand, tile, shapes, topK],
   ...[reduce, argExtreme, globalAveragePool, globalMaxPool, globalLpPool, softmax, matmul],
 ];
