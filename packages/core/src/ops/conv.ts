@@ -9,15 +9,21 @@ export const conv: OpFamily = {
   infer(view) {
     const windows = windowsOf(view, view.shape(1).slice(2));
     const [batch = 1, channels = 1] = view.shape(0);
-    const weights = view.shape(1);
+    const [filters = 1, perGroup = 1] = view.shape(1);
     const group = view.attributes.int('group', 1);
-    if (channels !== (weights[1] ?? 1) * group) {
+    if (group < 1 || channels !== perGroup * group || filters % group !== 0) {
       throw view.invalid('the weights do not fit the input channels', {
-        expected: `${(weights[1] ?? 1) * group} channels (${weights[1]} for each of ${group} groups)`,
-        got: `${channels}`,
+        expected: `${perGroup * group} channels (${perGroup} for each of ${group} groups)`,
+        got: `${channels} channels, ${filters} filters`,
       });
     }
-    return like(view, [batch, weights[0] ?? 1, ...windows.map((window) => window.outputs)]);
+    if (view.has(2) && `${view.shape(2)}` !== `${filters}`) {
+      throw view.invalid('the bias is not one number for each filter', {
+        expected: `[${filters}]`,
+        got: `[${view.shape(2).join(', ')}]`,
+      });
+    }
+    return like(view, [batch, filters, ...windows.map((window) => window.outputs)]);
   },
   flops(view) {
     const perOutput = elements(view.shape(1).slice(1));

@@ -15,57 +15,96 @@ export interface Window {
   readonly padEnd: number;
 }
 
-/** The windows of a Conv or pooling node along every spatial axis, `auto_pad` and `ceil_mode` resolved. */
+/**
+ * The windows of a Conv (which gives the kernel of its weights) or pooling node along every spatial axis, `auto_pad` and
+ * `ceil_mode` resolved.
+ */
 export function windowsOf(view: OpView, weightKernel?: readonly number[]): Window[] {
   const spatial = view.shape(0).slice(2);
   const { attributes } = view;
-  const kernel = attributes.ints('kernel_shape') ?? weightKernel;
-  if (kernel === undefined || kernel.length !== spatial.length) {
-    throw view.invalid('the kernel does not have one size for each spatial axis', {
-      expected: `${spatial.length} sizes`,
-      got: kernel === undefined ? 'none' : `[${kernel.join(', ')}]`,
-    });
-  }
   const all = (name: string, otherwise: number): number[] => {
-    const values = attributes.ints(name) ?? spatial.map(() => otherwise);
+    const values = attributes.ints(name) ?? [];
+    if (values.length === 0) return spatial.map(() => otherwise);
     if (values.length !== spatial.length || values.some((value) => value < 1)) {
-      throw view.invalid(`attribute '${name}' is not one positive number for each spatial axis`);
+      throw view.invalid(`attribute '${name}' is not one positive number for each spatial axis`, {
+        got: `[${values}]`,
+      });
     }
     return values;
   };
+  const kernel = kernelOf(view, spatial.length, weightKernel);
   const strides = all('strides', 1);
   const dilations = all('dilations', 1);
   const autoPad = attributes.string('auto_pad', 'NOTSET');
-  const pads = autoPad === 'NOTSET' || autoPad === '' ? attributes.ints('pads') : undefined;
-  if (pads !== undefined && (pads.length !== 2 * spatial.length || pads.some((pad) => pad < 0))) {
-    throw view.invalid(`attribute 'pads' is not two numbers ≥ 0 for each spatial axis`);
+  const given = autoPad === 'NOTSET' || autoPad === '' ? (attributes.ints('pads') ?? []) : [];
+  if (given.some((pad) => pad < 0) || (given.length !== 0 && given.length !== 2 * spatial.length)) {
+    throw view.invalid(`attribute 'pads' is not two numbers ≥ 0 for each spatial axis`, { got: `[${given}]` });
   }
-  const ceil = attributes.int('ceil_mode', 0) === 1;
   return spatial.map((inputs, index) => {
-    const stride = strides[index] ?? 1;
-    const dilation = dilations[index] ?? 1;
-    const size = kernel[index] ?? 1;
-    if (size < 1) throw view.invalid('a kernel size is not positive');
-    const reach = (size - 1) * dilation + 1;
-    let padBegin = pads?.[index] ?? 0;
-    let padEnd = pads?.[index + spatial.length] ?? 0;
-    if (autoPad === 'SAME_UPPER' || autoPad === 'SAME_LOWER') {
-      const total = Math.max(0, (Math.ceil(inputs / stride) - 1) * stride + reach - inputs);
-      const small = Math.floor(total / 2);
-      padBegin = autoPad === 'SAME_UPPER' ? small : total - small;
-      padEnd = total - padBegin;
-    }
-    const span = inputs + padBegin + padEnd - reach;
-    if (span < 0)
-      throw view.invalid('the kernel is larger than the padded input', { got: `${reach} over ${span + reach}` });
-    let outputs = Math.floor(span / stride) + 1;
-    if (ceil) {
-      outputs = Math.ceil(span / stride) + 1;
-      // A last window that would begin in the padding after the image is dropped.
-      if ((outputs - 1) * stride >= inputs + padBegin) outputs -= 1;
-    }
-    return { inputs, outputs, kernel: size, stride, dilation, padBegin, padEnd };
+    const size = kernel[index] as number;
+    const stride = strides[index] as number;
+    const dilation = dilations[index] as number;
+    const explicit = [given[index] ?? 0, given[index + spatial.length] ?? 0] as const;
+    const unpadded = { inputs, kernel: size, stride, dilation };
+    return weightKernel === undefined ? poolWindow(view, unpadded, explicit) : convWindow(view, unpadded, explicit);
   });
+}
+
+function kernelOf(view: OpView, rank: number, weights: readonly number[] | undefined): readonly number[] {
+  const given = view.attributes.ints('kernel_shape') ?? [];
+  const kernel = given.length === 0 ? weights : given;
+  const fits = weights === undefined || `${weights}` === `${kernel}`;
+  if (rank < 1 || kernel?.length !== rank || !fits || kernel.some((size) => size < 1)) {
+    throw view.invalid('the kernel does not have one size for each spatial axis', {
+      expected: weights === undefined ? `${rank} sizes` : `${rank} sizes, as the weights have: [${weights.join(', ')}]`,
+      got: kernel === undefined ? 'none' : `[${kernel.join(', ')}]`,
+    });
+  }
+  return kernel;
+}
+
+type Unpadded = Pick<Window, 'inputs' | 'kernel' | 'stride' | 'dilation'>;
+type Pads = readonly [number, number];
+
+/** What SAME_UPPER and SAME_LOWER add so that ⌈inputs / stride⌉ windows reaching this far fit; may be negative. */
+function samePads(view: OpView, { inputs, stride }: Unpadded, reach: number, least: number): Pads | undefined {
+  const autoPad = view.attributes.string('auto_pad', 'NOTSET');
+  if (autoPad !== 'SAME_UPPER' && autoPad !== 'SAME_LOWER') return undefined;
+  const total = Math.max(least, (Math.ceil(inputs / stride) - 1) * stride + reach - inputs);
+  const begin = Math.trunc((autoPad === 'SAME_UPPER' ? total : total + 1) / 2);
+  return [begin, total - begin];
+}
+
+function convWindow(view: OpView, window: Unpadded, explicit: Pads): Window {
+  const reach = (window.kernel - 1) * window.dilation + 1;
+  const [padBegin, padEnd] = samePads(view, window, reach, 0) ?? explicit;
+  const span = window.inputs + padBegin + padEnd - reach;
+  if (span < 0) throw tooLarge(view, reach, span);
+  return { ...window, outputs: Math.floor(span / window.stride) + 1, padBegin, padEnd };
+}
+
+/** Pooling as onnxruntime does it: SAME pads forget the dilation, and sizes are rounded towards zero. */
+function poolWindow(view: OpView, window: Unpadded, explicit: Pads): Window {
+  const { inputs, kernel, stride, dilation } = window;
+  const reach = (kernel - 1) * dilation + 1;
+  const [padBegin, padEnd] = samePads(view, window, kernel, Number.NEGATIVE_INFINITY) ?? explicit;
+  if (padBegin >= kernel || padEnd >= kernel) {
+    throw view.invalid('the padding is not smaller than the kernel', {
+      expected: `pads below ${kernel}`,
+      got: `${padBegin} and ${padEnd}`,
+    });
+  }
+  const span = inputs + padBegin + padEnd - reach;
+  const ceil = view.attributes.int('ceil_mode', 0) === 1;
+  let outputs = (ceil ? Math.ceil(span / stride) : Math.trunc(span / stride)) + 1;
+  // A last window that would begin in the padding after the image is dropped.
+  if (ceil && (outputs - 1) * stride >= inputs + padBegin) outputs -= 1;
+  if (outputs < 1) throw tooLarge(view, reach, span);
+  return { ...window, outputs, padBegin, padEnd };
+}
+
+function tooLarge(view: OpView, reach: number, span: number): Error {
+  return view.invalid('the kernel is larger than the padded input', { got: `${reach} over ${span + reach}` });
 }
 
 /** Input rows that output rows need, and the rows of padding before and after them. */
