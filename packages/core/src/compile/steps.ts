@@ -206,8 +206,9 @@ function stepOf(context: Context, part: StagePart, rank: Map<string, number>): S
       };
     }
     case 'head': {
-      const results = analysis.graph.outputs.filter((name) => !analysis.axes.has(name));
       const cutAt = context.stages.find(({ kind }) => kind === 'channels')?.cut?.placed.node.outputs[0];
+      // The cut layer's own output goes to the requester from the parts that made it.
+      const results = analysis.graph.outputs.filter((name) => !analysis.axes.has(name) && name !== cutAt);
       const nodes = neededNodes(stage.nodes, results, cutAt);
       const work = partNeeds(analysis, nodes, new Map(), new Set(nodes));
       const needs = withLeaves(context, work.external, [...nodes.flatMap(({ node }) => reads(node)), ...results]);
