@@ -106,14 +106,17 @@ function withAxes(graph: Graph, given: ReadonlyMap<string, number>): Analysis {
     const { axes, rules } = walk(graph, given, headIslands);
     const behind = workBehind(graph, rules, total);
     const cheap = [...behind]
-      .filter(([node, work]) => work < WORTH_DIVIDING * flops && !headIslands.has(node))
+      .filter(([node, work]) => (work === 0 || work < WORTH_DIVIDING * flops) && !headIslands.has(node))
       .map(([node]) => node);
     // Everything behind the first undividable op that is not worth dividing again belongs to the head.
     if (cheap.length > 0) {
       headIslands = new Set([...headIslands, ...cheap]);
       continue;
     }
-    return place(graph, axes, rules, total, flops);
+    const analysis = place(graph, axes, rules, total, flops);
+    // Where nothing makes rows (a lone global pooling) no volume could end: there is nothing to divide.
+    const makesRows = analysis.sequence.some(({ node }) => node.outputs.some((name) => axes.has(name)));
+    return makesRows ? analysis : place(graph, new Map(), new Map(), total, flops);
   }
 }
 
@@ -137,11 +140,22 @@ function walk(
 ): { axes: Map<string, number>; rules: Map<Node, RowRule> } {
   const axes = new Map(given);
   const rules = new Map<Node, RowRule>();
+  /** Values of a size that only the run tells, and all that is computed from them: such a value cannot be sent. */
+  const unsized = new Set<string>();
   for (const node of graph.nodes) {
     const inputAxes = node.inputs.map((name) => axes.get(name));
+    const behindUnsized = reads(node).some((name) => unsized.has(name));
+    if (behindUnsized) for (const name of node.outputs) unsized.add(name);
     if (!reads(node).some((name) => axes.has(name))) continue;
-    const rule = ruleOf(graph, node, inputAxes);
+    const rule = behindUnsized
+      ? whole('it reads a value whose size only the run tells')
+      : ruleOf(graph, node, inputAxes);
     rules.set(node, rule);
+    if (behindUnsized) continue;
+    if (rule.kind === 'whole' && node.outputs.some((name) => name !== '' && !isSized(graph, name))) {
+      for (const name of node.outputs) unsized.add(name);
+      continue;
+    }
     if (rule.kind === 'local') {
       node.outputs.forEach((name, index) => {
         const axis = rule.axes[index];
@@ -155,6 +169,11 @@ function walk(
     }
   }
   return { axes, rules };
+}
+
+function isSized(graph: Graph, name: string): boolean {
+  const { dtype, shape } = typeOf(graph, name);
+  return dtype !== undefined && shape !== undefined;
 }
 
 function ruleOf(graph: Graph, node: Node, inputAxes: readonly (number | undefined)[]): RowRule {
