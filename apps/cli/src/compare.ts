@@ -5,7 +5,7 @@ export interface Difference {
   readonly name: string;
   readonly shape: readonly number[];
   readonly maxAbsError: number;
-  /** `maxAbsError` over the range of the unsplit output's values. */
+  /** What of `maxAbsError` is beyond the rounding of the op that made the output, over the range of the unsplit output's values. */
   readonly relError: number;
   /** Whether the largest value stands at the same place (or the same largest value, where several are equal). */
   readonly top1Equal: boolean;
@@ -21,8 +21,11 @@ export const TOLERANCE = 1e-4;
 /** An output behind a jump is right if what enters the jumps is, and little flipped. */
 const MAX_FLIPPED = 1e-2;
 
-/** Compares one output, element by element. Equal infinities and equal NaNs do not differ. */
-export function compareOutput(name: string, expected: Tensor, got: Tensor): Difference {
+/**
+ * Compares one output, element by element. Equal infinities and equal NaNs do not differ; nor do values up to `resolution`,
+ * the rounding of the op that made them (a logistic output of a picture without text has a range of a few such steps).
+ */
+export function compareOutput(name: string, expected: Tensor, got: Tensor, resolution = 0): Difference {
   const a = numbers(expected);
   const b = numbers(got);
   let [low, high] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
@@ -43,8 +46,14 @@ export function compareOutput(name: string, expected: Tensor, got: Tensor): Diff
     if (y > (b[topB] as number)) topB = index;
   }
   const range = high > low ? high - low : Math.max(Math.abs(high), Number.MIN_VALUE);
-  const relError = maxAbsError === 0 ? 0 : maxAbsError / range;
-  return { name, shape: expected.shape, maxAbsError, relError, top1Equal: topA === topB || a[topA] === a[topB] };
+  const relError = Math.max(0, maxAbsError - resolution) / range;
+  return {
+    name,
+    shape: expected.shape,
+    maxAbsError,
+    relError,
+    top1Equal: topA === topB || Math.abs((a[topA] as number) - (a[topB] as number)) <= resolution,
+  };
 }
 
 /**

@@ -7,6 +7,7 @@ import {
   type Graph,
   type Program,
   planByRule,
+  resolutionOf,
   splitFlopShare,
   type Tensor,
   typeOf,
@@ -114,7 +115,9 @@ export async function compareRuns(
   again: (graph: Graph) => Promise<Tensors>,
 ): Promise<Difference[]> {
   const { graph } = model;
-  const plain = graph.outputs.map((name) => compareOutput(name, tensorOf(expected, name), tensorOf(got, name)));
+  const plain = graph.outputs.map((name) =>
+    compareOutput(name, tensorOf(expected, name), tensorOf(got, name), resolutionOf(graph, name)),
+  );
   const jumps = valuesBeforeJumps(graph);
   if (model.hasExternalData || plain.every((difference) => isExact(difference) || !jumps.has(difference.name)))
     return plain;

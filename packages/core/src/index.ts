@@ -19,7 +19,7 @@ export {
 } from './compile/program.js';
 export { DistrEdgeError, type ErrorCode, type ErrorFacts } from './errors.js';
 export { type Graph, type Node, type TensorType, typeOf } from './graph/graph.js';
-export { exposeValues, valuesBeforeJumps, withOutputs } from './graph/jumps.js';
+export { exposeValues, resolutionOf, valuesBeforeJumps, withOutputs } from './graph/jumps.js';
 export { externalLocations, type LoadOptions, loadGraph } from './graph/load.js';
 export { numbers } from './onnx/tensor-proto.js';
 export { isGather, type Plan, type PlanPart, type PlanVolume, parsePlan } from './plan/plan.js';

@@ -29,6 +29,17 @@ export function valuesBeforeJumps(graph: Graph): Map<string, readonly string[]> 
   );
 }
 
+/** Rounding noise that a value carries from the op it was computed by, through ops that only move it. */
+export function resolutionOf(graph: Graph, name: string): number {
+  const node = graph.nodes.find(({ outputs }) => outputs.includes(name));
+  const family = node && familyOf(node);
+  if (node === undefined || family === undefined) return 0;
+  const view = new OpView(node, graph.opset, graph.types, graph.constants, true);
+  if (family.resolution !== undefined && family.resolution(view) > 0) return family.resolution(view);
+  const moves = view.outputs.every(({ shape }) => shape !== undefined) && (family.flops?.(view) ?? 0) === 0;
+  return moves ? Math.max(0, ...node.inputs.map((input) => resolutionOf(graph, input))) : 0;
+}
+
 /** The graph with some of its values as further outputs. */
 export function withOutputs(graph: Graph, names: readonly string[]): Graph {
   return { ...graph, outputs: [...new Set([...graph.outputs, ...names])] };

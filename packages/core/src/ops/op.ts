@@ -170,6 +170,11 @@ export interface OpFamily {
    * behind such an op cannot be compared by value. Default: no.
    */
   jumps?(view: OpView): boolean;
+  /**
+   * Absolute size up to which results are rounding noise of the op's own arithmetic, for ops that compute near a fixed scale
+   * (a logistic function around ½). Two right implementations may differ by it. Default: 0.
+   */
+  resolution?(view: OpView): number;
   /** `axes[i]` is the row axis of input `i`; at least one is defined. */
   rows(view: OpView, axes: readonly (number | undefined)[]): RowRule;
 }
