@@ -102,7 +102,7 @@ export const pointwise: OpFamily = {
   jumps(view) {
     const fractions = (type: (typeof view.inputs)[number]): boolean => type?.dtype?.startsWith('float') === true;
     if (!fractions(view.inputs[0])) return false;
-    return JUMPS.has(view.node.op) || (view.node.op === 'Cast' && !fractions(view.outputs[0]));
+    return JUMPS.has(view.node.op) || (view.node.op.startsWith('Cast') && !fractions(view.outputs[0]));
   },
   resolution: (view) => (SATURATING.has(view.node.op) ? FOUR_ULPS_BELOW_ONE : 0),
   rows(view, axes): RowRule {
