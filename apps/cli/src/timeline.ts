@@ -52,3 +52,25 @@ export function traffic(program: Program): { between: number; requester: number 
   }
   return { between, requester };
 }
+
+/**
+ * For every step that was fed by another device: from the moment that its last row was made to the moment that it began, in
+ * ms, and the bytes that device sent. Clocks of several machines may differ; on one machine this is what an exchange costs.
+ */
+export function exchangeGaps(program: Program, trace: RunTrace): { readonly ms: number; readonly bytes: number }[] {
+  const times = new Map(trace.steps.map((item) => [item.step, item]));
+  const before = new Map<number, number>();
+  return program.steps.flatMap((step, index) => {
+    const own = times.get(before.get(step.device) ?? -1)?.end ?? 0;
+    before.set(step.device, index);
+    const messages = step.inputs.flatMap(({ source }) =>
+      'message' in source ? [program.messages[source.message]] : [],
+    );
+    const fed = messages.flatMap((message) => (message === undefined || message.from === REQUESTER ? [] : [message]));
+    const start = times.get(index)?.start;
+    if (fed.length === 0 || start === undefined) return [];
+    const made = fed.map(({ after, bytes }) => ({ at: times.get(after)?.end ?? 0, bytes }));
+    const last = made.reduce((a, b) => (b.at > a.at ? b : a));
+    return [{ ms: start - Math.max(own, last.at), bytes: last.bytes }];
+  });
+}
