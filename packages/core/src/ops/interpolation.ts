@@ -130,19 +130,23 @@ function coordinate(kind: string, x: number, { inputs, outputs, scale }: AxisSiz
   }
 }
 
+/** What onnxruntime takes for exactly between two pixels. */
+const HALF = 1e-6;
+
 function nearest(kind: string, x: number, shrinks: boolean): number {
+  const floor = Math.floor(x);
+  const fraction = f32(x - floor);
   switch (kind) {
     case '':
       return shrinks ? Math.ceil(x) : Math.trunc(x);
     case 'floor':
-      return Math.floor(x);
+      return floor;
     case 'ceil':
       return Math.ceil(x);
     case 'round_prefer_ceil':
-      return x < 0 ? -Math.round(-x) : Math.round(x);
+      return fraction >= 0.5 - HALF ? floor + 1 : floor;
     default:
-      if (x === Math.trunc(x) + 0.5) return Math.floor(x);
-      return x < 0 ? -Math.round(-x) : Math.round(x);
+      return fraction > 0.5 + HALF ? floor + 1 : floor;
   }
 }
 

@@ -136,9 +136,11 @@ function resizeAxes(
   sure?: number,
 ): string {
   const scaled = (size: AxisSize): boolean => size.scale !== 1;
-  const exact = sizes.every(
-    (size, axis) => axis === sure || size.outputs === Math.trunc(Math.fround(size.scale * size.inputs)),
-  );
+  // It computes them in float32 as it runs, but in double precision as it loads: a size must come out the same both ways.
+  const exact = sizes.every(({ inputs, outputs, scale }, axis) => {
+    const size = scale * inputs;
+    return axis === sure || (outputs === Math.trunc(Math.fround(size)) && outputs === Math.trunc(size));
+  });
   const changes = sizes.some((size) => size.inputs !== size.outputs);
   if (exact && changes) {
     const scales = sizes.map(({ scale }) => scale);
