@@ -3,7 +3,7 @@
  * the device's steps for every request. It knows the rows it waits for by message number only; every frame that it does not
  * expect ends the job.
  */
-import { byteLength, type DeviceProgram, type DeviceStep, DistrEdgeError } from '@distredge/core';
+import { byteLength, type DeviceProgram, type DeviceStep, DistrEdgeError, type Tensor } from '@distredge/core';
 import type { Engine, EngineInput } from './engine/engine.js';
 import { free } from './engine/free.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
@@ -72,7 +72,7 @@ export class Job {
   readonly #open = new Map<number, Inbox>();
   #finished = 0;
   #running: Promise<void> = Promise.resolve();
-  #over = false;
+  readonly #ending = new AbortController();
   #trace: Traced = { type: 'traced', residentBytes: 0, request: 0, steps: [], messages: [] };
 
   constructor(options: JobOptions) {
@@ -84,6 +84,11 @@ export class Job {
       inputs.flatMap((input) => ('message' in input ? [input.message] : [])),
     );
     this.#shared = new Set(reads.filter((message, index) => reads.indexOf(message) !== index));
+  }
+
+  /** Aborted when the job ends, however it does. */
+  get signal(): AbortSignal {
+    return this.#ending.signal;
   }
 
   /** Loads the next model of the program. */
@@ -101,7 +106,8 @@ export class Job {
   /** Uses this link for a member; -1 is the requester. */
   attach(member: number, link: Link): void {
     if (this.#links.has(member))
-      throw new DistrEdgeError('PROTOCOL', 'a member has a link already', { where: `device ${member}` });
+      throw new DistrEdgeError('PROTOCOL', 'a member has a link already', { where: nameOf(member) });
+    if (this.signal.aborted) throw new DistrEdgeError('CANCELLED', 'the job has ended', { where: nameOf(member) });
     this.#links.set(member, link);
   }
 
@@ -117,9 +123,11 @@ export class Job {
         got,
       });
     };
-    if (header.channel === BEGIN_CHANNEL && member < 0 && header.length === 0) return new Uint8Array(0);
+    const begins = header.channel === BEGIN_CHANNEL && member < 0 && header.length === 0;
+    if (begins && header.request <= this.#finished) return new Uint8Array(0);
     if (header.request <= this.#finished || header.request > this.#finished + MAX_OPEN_REQUESTS)
       refuse('rows of a request that is not under way', `${header.request}`);
+    if (begins) return new Uint8Array(0);
     const expected = this.#expected.get(header.channel);
     if (expected === undefined || expected.from !== member)
       return refuse('rows that the program does not foresee', `${header.length} bytes`);
@@ -134,7 +142,7 @@ export class Job {
   /** Takes a data frame that `allocate` agreed to. */
   receive(frame: Frame): void {
     // A request may be opened after its rows came from elsewhere, even after it was done.
-    if (this.#over || frame.request <= this.#finished) return;
+    if (this.#ending.signal.aborted || frame.request <= this.#finished) return;
     let inbox = this.#open.get(frame.request);
     if (inbox === undefined) {
       inbox = new Inbox(frame.request);
@@ -146,7 +154,7 @@ export class Job {
   }
 
   async #run(inbox: Inbox): Promise<void> {
-    if (this.#over) return;
+    if (this.#ending.signal.aborted) return;
     let timer: NodeJS.Timeout | undefined;
     try {
       const late = new Promise<never>((_, reject) => {
@@ -179,7 +187,7 @@ export class Job {
     for (const step of this.program.steps) {
       const waitFrom = now();
       await inbox.all(step.inputs.flatMap((input) => ('message' in input ? [input.message] : [])));
-      if (this.#over) return;
+      if (this.#ending.signal.aborted) return;
       const fetched = step.outputs.filter(({ fetch }) => fetch);
       const { outputs, start, end } = await this.#engine.run({
         model: this.#models[step.model] as number,
@@ -192,6 +200,7 @@ export class Job {
         release: step.release,
       });
       steps.push({ step: step.step, start, end, waitFrom });
+      checkSizes(fetched, outputs);
       const leaving: Promise<void>[] = [];
       for (const { message, to, bytes, pieces } of step.sends) {
         const parts = pieces.map(({ output, offset }) => {
@@ -223,14 +232,14 @@ export class Job {
 
   /** Ends the job with an error, once, and reports it. */
   fail(error: Error, peer?: number): void {
-    if (this.#over) return;
-    this.#over = true;
+    if (this.#ending.signal.aborted) return;
+    this.#ending.abort();
     this.#options.failed(error, peer);
   }
 
   /** Ends the job and frees everything it holds. Resolves when no step runs any more. */
   async close(): Promise<void> {
-    this.#over = true;
+    this.#ending.abort();
     for (const [member, link] of this.#links) if (member >= 0) link.close();
     await this.#engine.close();
   }
@@ -241,6 +250,20 @@ function engineInput(input: DeviceStep['inputs'][number], inbox: Inbox): EngineI
   const payload = inbox.get(input.message);
   const { dtype, shape, port, offset } = input;
   return { name: port, tensor: { dtype, shape, data: payload.subarray(offset, offset + byteLength(dtype, shape)) } };
+}
+
+/** What leaves this device has the size that its receivers were told. */
+function checkSizes(wanted: DeviceStep['outputs'], got: readonly Tensor[]): void {
+  wanted.forEach(({ port, dtype, shape }, index) => {
+    const tensor = got[index];
+    const right = tensor?.dtype === dtype && tensor.data.byteLength === byteLength(dtype, shape);
+    if (right) return;
+    throw new DistrEdgeError('PROTOCOL', 'a model makes something else than its program says', {
+      where: `output '${port}'`,
+      expected: `${dtype} [${shape.join(', ')}]`,
+      got: tensor === undefined ? 'nothing' : `${tensor.dtype} [${tensor.shape.join(', ')}]`,
+    });
+  });
 }
 
 function nameOf(member: number): string {

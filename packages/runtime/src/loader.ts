@@ -36,7 +36,7 @@ export function blobsOf(
 
 export class Loader {
   readonly #job: Job;
-  readonly #done: () => Promise<void>;
+  readonly #done: () => void;
   readonly #blobs: readonly Blob[];
   readonly #weights = new Map<string, Uint8Array>();
   readonly #lastUse = new Map<string, number>();
@@ -45,12 +45,16 @@ export class Loader {
   #current: Uint8Array | undefined;
   #model: Uint8Array | undefined;
 
-  constructor(job: Job, maxBytes: number, done: () => Promise<void>) {
+  /** `done` is called when every model is loaded. */
+  constructor(job: Job, maxBytes: number, done: () => void) {
     this.#job = job;
     this.#done = done;
     const { models } = job.program;
     this.#blobs = blobsOf(models);
     const total = this.#blobs.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (this.#blobs.some(({ bytes }) => bytes === 0)) {
+      throw new DistrEdgeError('PROTOCOL', 'a program names a model or a weight of 0 bytes');
+    }
     if (total > maxBytes) {
       throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', {
         expected: `≤ ${maxBytes} bytes`,
@@ -63,8 +67,8 @@ export class Loader {
   }
 
   /** Begins; a program without models is done at once. */
-  async start(): Promise<void> {
-    if (this.#blobs.length === 0) await this.#done();
+  start(): void {
+    if (this.#blobs.length === 0) this.#done();
   }
 
   /** The place for a blob's next bytes. */
@@ -81,7 +85,7 @@ export class Loader {
         got: `${header.length} bytes`,
       });
     }
-    this.#current ??= new Uint8Array(blob.bytes);
+    this.#current ??= roomFor(blob.bytes);
     return this.#current.subarray(this.#filled, this.#filled + header.length);
   }
 
@@ -97,7 +101,7 @@ export class Loader {
     this.#at += 1;
     if (this.#blobs[this.#at]?.model === blob.model) return;
     await this.#load(blob.model);
-    if (this.#at === this.#blobs.length) await this.#done();
+    if (this.#at === this.#blobs.length) this.#done();
   }
 
   async #load(model: number): Promise<void> {
@@ -114,5 +118,13 @@ export class Loader {
       this.#weights.delete(location);
       free(data);
     }
+  }
+}
+
+function roomFor(bytes: number): Uint8Array {
+  try {
+    return new Uint8Array(bytes);
+  } catch (cause) {
+    throw new DistrEdgeError('PROVIDER_FAILED', 'there is no memory for a model', { got: `${bytes} bytes`, cause });
   }
 }

@@ -63,6 +63,9 @@ export interface Peer {
   readonly type: 'peer';
   readonly version: number;
   readonly token: string;
+  /** The device it means: one provider may be several devices of a program. */
+  readonly to: number;
+  /** The device it is. */
   readonly device: number;
 }
 
@@ -100,9 +103,10 @@ export type Control =
 
 const token: z.ZodString = z.string().regex(/^[0-9a-f]{32}$/);
 const text: z.ZodString = z.string().max(8192);
+const member: z.ZodNumber = z.int().min(0).max(1023);
 
 const errorSchema: z.ZodType<ErrorFields> = z.strictObject({
-  code: text,
+  code: z.string().regex(/^[A-Z_]{1,40}$/),
   message: text,
   where: text.optional(),
   expected: text.optional(),
@@ -124,7 +128,7 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
     program: z.unknown(),
   }),
   z.strictObject({ type: z.literal('ready'), residentBytes: z.number().min(0) }),
-  z.strictObject({ type: z.literal('peer'), version: z.int(), token, device: z.int().min(0).max(1023) }),
+  z.strictObject({ type: z.literal('peer'), version: z.int(), token, to: member, device: member }),
   z.strictObject({ type: z.literal('peer-welcome') }),
   z.strictObject({ type: z.literal('trace') }),
   z.strictObject({
@@ -136,7 +140,7 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
       .max(1_000_000),
     messages: z.array(z.strictObject({ message: z.int().min(0), arrived: z.number() })).max(1_000_000),
   }),
-  z.strictObject({ type: z.literal('failed'), error: errorSchema, peer: z.int().min(0).max(1023).optional() }),
+  z.strictObject({ type: z.literal('failed'), error: errorSchema, peer: member.optional() }),
 ]);
 
 const encoder = new TextEncoder();
@@ -214,14 +218,14 @@ export function now(): number {
   return performance.timeOrigin + performance.now();
 }
 
-/** A promise that rejects with `DEADLINE` if it has not settled in time. `what` completes "… did not … in time". */
-export async function within<T>(promise: Promise<T>, ms: number, what: string, where: string): Promise<T> {
+/** A promise that rejects with `DEADLINE` if it has not settled in time. `what` completes "… within 5 ms". */
+export async function within<T>(promise: Promise<T>, ms: number, what: string, where: () => string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
       reject(
-        new DistrEdgeError('DEADLINE', `${what} did not happen within ${ms} ms`, {
-          where,
+        new DistrEdgeError('DEADLINE', `${what} within ${ms} ms`, {
+          where: where(),
           hint: 'is the process frozen, or the deadline too short for this model?',
         }),
       );

@@ -15,12 +15,12 @@ import {
   type Transport,
 } from './link/link.js';
 import { Loader } from './loader.js';
+import { Peers } from './peers.js';
 import {
   type Control,
   checkVersion,
   failedMessage,
   MAX_CONTROL_BYTES,
-  now,
   type Peer,
   PROTOCOL_VERSION,
   type Prepare,
@@ -41,8 +41,10 @@ export interface ProviderOptions {
   readonly maxJobs?: number;
   /** Largest sum of models and weights of a job, in bytes. Default 16 GiB. */
   readonly maxModelBytes?: number;
-  /** A link that has not said what it is by then is closed. Default 10000 ms. */
+  /** A link that has not said what it is, or what it wants, by then is closed. Default 10000 ms. */
   readonly helloMs?: number;
+  /** A requester that announced weights and sends none for so long is given up. Default 60000 ms. */
+  readonly weightsMs?: number;
   /** Tells of jobs that begin and end, for logs. */
   readonly log?: (line: string) => void;
 }
@@ -54,32 +56,25 @@ export interface Provider {
   close(): Promise<void>;
 }
 
-/** A peer's link waits this long for the job it belongs to. */
-const PEER_MS = 30_000;
-
-interface Running {
-  readonly job: Job;
-  readonly token: string;
-  /** Resolves the dialling side's wait. */
-  readonly arrived: Map<number, () => void>;
-}
+/** How long the devices of a program may take to connect: those with larger models are ready later. */
+const PEERS_MS = 300_000;
+/** While models are loaded, no frame is read and so no ping answered: signs of life go out unasked, this often. */
+const ALIVE_MS = 1000;
+/** How long a last message may take to leave. */
+const FAREWELL_MS = 1000;
 
 /** Starts a provider. Rejects with `ADDRESS_IN_USE` or `ADDRESS_INVALID`. */
 export async function startProvider(options: ProviderOptions): Promise<Provider> {
-  const jobs = new Map<string, Running>();
-  const sessions = new Set<Session>();
-  const shared: Shared = { options, jobs, sessions };
+  const shared: Shared = { options, jobs: new Set(), sessions: new Set() };
   const listener: Listener = await options.transport.listen(
     options.listen,
     (link) => new Session(shared, link).handlers(),
-    {
-      maxFrameBytes: MAX_CONTROL_BYTES,
-    },
+    { maxFrameBytes: MAX_CONTROL_BYTES },
   );
   return {
     address: listener.address,
     async close() {
-      await Promise.all([...sessions].map((session) => session.end()));
+      await Promise.all([...shared.sessions].map((session) => session.end()));
       await listener.close();
     },
   };
@@ -87,52 +82,65 @@ export async function startProvider(options: ProviderOptions): Promise<Provider>
 
 interface Shared {
   readonly options: ProviderOptions;
-  readonly jobs: Map<string, Running>;
+  readonly jobs: Set<Peers>;
   readonly sessions: Set<Session>;
 }
 
-/** One accepted link: first unknown, then a requester's or a peer's. */
+/** One accepted link: first unknown, then a requester's or a device's. */
 class Session {
   readonly #shared: Shared;
   readonly #link: Link;
-  readonly #helloTimer: NodeJS.Timeout;
-  #running: Running | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #alive: NodeJS.Timeout | undefined;
+  #peers: Peers | undefined;
   #loader: Loader | undefined;
-  /** -1 for a requester, the device for a peer, undefined before it said. */
+  /** -1 for a requester, the index of another device, undefined before it said. */
   #member: number | undefined;
 
   constructor(shared: Shared, link: Link) {
     this.#shared = shared;
     this.#link = link;
     shared.sessions.add(this);
-    const ms = shared.options.helloMs ?? 10_000;
-    this.#helloTimer = setTimeout(() => {
-      link.close(new DistrEdgeError('DEADLINE', 'a link did not say what it is', { where: link.remote }));
-    }, ms);
+    this.#await('what it is', shared.options.helloMs ?? 10_000);
   }
 
   handlers(): LinkHandlers {
     return {
       allocate: (header) => this.#allocate(header),
       frame: (frame) => this.#frame(frame),
-      closed: () => {
-        clearTimeout(this.#helloTimer);
-        this.#shared.sessions.delete(this);
-        if (this.#running === undefined) return;
-        if (this.#member === -1) void this.end();
-        else
-          this.#running.job.fail(
-            new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where: this.#link.remote }),
-            this.#member,
-          );
-      },
+      closed: (error) => this.#closed(error),
     };
+  }
+
+  /** From now on the other end has so long to say `what`; anything it says ends the wait. */
+  #await(what: string, ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      void this.#refuse(
+        new DistrEdgeError('DEADLINE', `a link did not say ${what} within ${ms} ms`, { where: this.#link.remote }),
+      );
+    }, ms);
+  }
+
+  #closed(error: Error | undefined): void {
+    clearTimeout(this.#timer);
+    clearInterval(this.#alive);
+    this.#loader = undefined;
+    this.#shared.sessions.delete(this);
+    if (error !== undefined) this.#log(`${this.#link.remote}: ${error.message}`);
+    if (this.#peers === undefined) return;
+    if (this.#member === -1) void this.end();
+    else {
+      const where = `device ${this.#member} at ${this.#link.remote}`;
+      const lost = new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where, cause: error });
+      this.#peers.job.fail(lost, this.#member);
+    }
   }
 
   #allocate(header: FrameHeader): Uint8Array {
     if (header.kind === FrameKind.data) {
-      if (this.#running === undefined || this.#member === undefined) throw this.#unexpected('rows before a program');
-      return this.#running.job.allocate(this.#member, header);
+      if (this.#peers === undefined || this.#member === undefined) throw this.#unexpected('rows before a program');
+      return this.#peers.job.allocate(this.#member, header);
     }
     if (header.kind === FrameKind.blob) {
       if (this.#loader === undefined) throw this.#unexpected('weights before a program');
@@ -149,12 +157,12 @@ class Session {
   #frame(frame: Frame): void | Promise<void> {
     switch (frame.kind) {
       case FrameKind.data:
-        this.#running?.job.receive(frame);
+        this.#peers?.job.receive(frame);
         return;
       case FrameKind.blob:
-        return this.#guard(() => this.#loader?.receive(frame));
+        return this.#guard(() => this.#blob(frame));
       case FrameKind.ping:
-        void this.#link.send({ kind: FrameKind.pong, request: frame.request, channel: 0 }, []).catch(() => undefined);
+        this.#pong(frame.request);
         return;
       case FrameKind.control:
         return this.#guard(() => this.#control(parseControl(frame)));
@@ -163,42 +171,62 @@ class Session {
     }
   }
 
+  #pong(request: number): void {
+    void this.#link.send({ kind: FrameKind.pong, request, channel: 0 }, []).catch(() => undefined);
+  }
+
   /** Runs a handler; what it throws is told to the other end and closes the link. */
   async #guard(action: () => void | Promise<void>): Promise<void> {
     try {
       await action();
     } catch (error) {
-      await sendControl(this.#link, failedMessage(error)).catch(() => undefined);
-      this.#link.close(error instanceof Error ? error : undefined);
+      await this.#refuse(error);
     }
   }
 
+  /** Tells the other end why, and closes the link; in good order, or the reason might not arrive. */
+  async #refuse(error: unknown, peer?: number): Promise<void> {
+    this.#log(error instanceof Error ? error.message : String(error));
+    const late = setTimeout(() => this.#link.close(), FAREWELL_MS);
+    await sendControl(this.#link, failedMessage(error, peer)).catch(() => undefined);
+    clearTimeout(late);
+    this.#link.close();
+  }
+
+  #log(line: string): void {
+    const device = this.#member === -1 ? this.#peers?.job.program.device : undefined;
+    this.#shared.options.log?.(device === undefined ? line : `device ${device}: ${line}`);
+  }
+
   async #control(message: Control): Promise<void> {
-    clearTimeout(this.#helloTimer);
+    const { helloMs = 10_000, engineName } = this.#shared.options;
     switch (message.type) {
-      case 'hello':
+      case 'hello': {
+        if (this.#member !== undefined) throw this.#unexpected('a second hello');
         checkVersion(message.version, this.#link.remote);
         this.#member = -1;
+        this.#await('what it wants', helloMs);
         return sendControl(this.#link, {
           type: 'welcome',
           version: PROTOCOL_VERSION,
-          engine: this.#shared.options.engineName,
+          engine: engineName,
           pid: process.pid,
         });
+      }
       case 'peer':
         return this.#peer(message);
       case 'prepare':
-        if (this.#member !== -1 || this.#running !== undefined) throw this.#unexpected('a second program');
+        if (this.#member !== -1 || this.#peers !== undefined) throw this.#unexpected('a second program');
         return this.#prepare(message);
       case 'trace':
-        if (this.#running === undefined) throw this.#unexpected('a question before a program');
-        return sendControl(this.#link, this.#running.job.trace());
+        if (this.#peers === undefined || this.#member !== -1) throw this.#unexpected('a question before a program');
+        return sendControl(this.#link, this.#peers.job.trace());
       default:
         throw this.#unexpected(`'${message.type}'`);
     }
   }
 
-  async #prepare(message: Prepare): Promise<void> {
+  #prepare(message: Prepare): void {
     const { options, jobs } = this.#shared;
     const program = programOf(message);
     if (jobs.size >= (options.maxJobs ?? 4)) {
@@ -210,164 +238,67 @@ class Session {
       program,
       engine: options.createEngine(),
       requestMs: message.requestMs,
-      failed: (error, peer) => {
-        options.log?.(`device ${program.device}: ${error.message}`);
-        void sendControl(this.#link, failedMessage(error, peer))
-          .catch(() => undefined)
-          .finally(() => this.#link.close());
-      },
+      failed: (error, peer) => void this.#refuse(error, peer),
     });
     job.attach(-1, this.#link);
-    const running: Running = { job, token: message.token, arrived: new Map() };
-    jobs.set(jobKey(message.token, program.device), running);
-    this.#running = running;
-    options.log?.(`preparing ${program.steps.length} steps as device ${program.device} of ${program.devices}`);
-    this.#loader = new Loader(job, options.maxModelBytes ?? 16 * 2 ** 30, async () => {
+    const peers = new Peers(job, message.token, options.transport);
+    jobs.add(peers);
+    this.#peers = peers;
+    this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);
+    this.#alive = setInterval(() => this.#pong(0), ALIVE_MS);
+    this.#loader = new Loader(job, options.maxModelBytes ?? 16 * 2 ** 30, () => {
       this.#loader = undefined;
-      await this.#connect(running, message.peers);
-      await sendControl(this.#link, { type: 'ready', residentBytes: process.memoryUsage.rss() });
+      clearTimeout(this.#timer);
+      // Not awaited by the handler of the last weights: meanwhile the link is read, and its end noticed.
+      void this.#guard(() => this.#ready(peers, message.peers));
     });
-    await this.#loader.start();
+    this.#await('what its weights are', this.#weightsMs);
+    this.#loader.start();
   }
 
-  /** Dials the peers with a higher index and waits for the others to dial. */
-  async #connect(running: Running, addresses: readonly string[]): Promise<void> {
-    const { job } = running;
-    const own = job.program.device;
-    const deadline = now() + PEER_MS;
-    await Promise.all(
-      [...job.peers()].map(async (device) => {
-        if (device > own)
-          return dialPeer(this.#shared.options.transport, running, device, addresses[device] ?? '', deadline);
-        if (job.connected(device)) return;
-        await new Promise<void>((resolve, reject) => {
-          const timer = setTimeout(() => {
-            reject(
-              new DistrEdgeError('PROVIDER_LOST', 'another device did not connect', {
-                where: `device ${device} at ${addresses[device] ?? ''}`,
-              }),
-            );
-          }, deadline - now());
-          running.arrived.set(device, () => {
-            clearTimeout(timer);
-            resolve();
-          });
-        });
-      }),
-    );
+  get #weightsMs(): number {
+    return this.#shared.options.weightsMs ?? 60_000;
   }
 
-  async #peer({ version, token, device }: Peer): Promise<void> {
+  async #blob(frame: Frame): Promise<void> {
+    clearTimeout(this.#timer);
+    await this.#loader?.receive(frame);
+    if (this.#loader !== undefined) this.#await('what its weights are', this.#weightsMs);
+  }
+
+  async #ready(peers: Peers, addresses: readonly string[]): Promise<void> {
+    await peers.connect(addresses, PEERS_MS);
+    clearInterval(this.#alive);
+    await sendControl(this.#link, { type: 'ready', residentBytes: process.memoryUsage.rss() });
+  }
+
+  async #peer({ version, token, to, device }: Peer): Promise<void> {
     checkVersion(version, this.#link.remote);
-    const running = [...this.#shared.jobs.values()].find(
-      ({ token: own, job }) => own === token && job.peers().has(device),
+    const peers = [...this.#shared.jobs].find(
+      ({ token: own, job }) => own === token && job.program.device === to && job.peers().has(device),
     );
-    if (running === undefined || this.#member !== undefined) {
+    if (peers === undefined || this.#member !== undefined) {
       throw new DistrEdgeError('PROTOCOL', 'a device wants to exchange rows for a program that is not here', {
         where: this.#link.remote,
       });
     }
-    running.job.attach(device, this.#link);
+    clearTimeout(this.#timer);
+    peers.accept(device, this.#link);
     this.#member = device;
-    this.#running = running;
+    this.#peers = peers;
     await sendControl(this.#link, { type: 'peer-welcome' });
-    running.arrived.get(device)?.();
   }
 
-  /** Ends the job of a requester's link and closes the link. */
+  /** Ends the job of a requester's link and closes the link. Never rejects. */
   async end(): Promise<void> {
-    clearTimeout(this.#helloTimer);
-    const running = this.#running;
+    clearTimeout(this.#timer);
+    clearInterval(this.#alive);
     this.#link.close();
-    if (running === undefined || this.#member !== -1) return;
-    this.#running = undefined;
-    for (const [key, other] of this.#shared.jobs) if (other === running) this.#shared.jobs.delete(key);
-    await running.job.close();
-    this.#shared.options.log?.(`device ${running.job.program.device}: done`);
-  }
-}
-
-function jobKey(token: string, device: number): string {
-  return `${token} ${device}`;
-}
-
-/** Opens a link to another device of the program; it may still be on its way to being prepared, so refusals are retried. */
-async function dialPeer(
-  transport: Transport,
-  { job, token }: Running,
-  device: number,
-  address: string,
-  deadline: number,
-): Promise<void> {
-  for (;;) {
-    try {
-      return await tryPeer(transport, job, token, device, address, deadline);
-    } catch (error) {
-      if (now() > deadline || (error instanceof DistrEdgeError && error.code !== 'PROTOCOL')) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
-    }
-  }
-}
-
-async function tryPeer(
-  transport: Transport,
-  job: Job,
-  token: string,
-  device: number,
-  address: string,
-  deadline: number,
-): Promise<void> {
-  let welcomed = false;
-  let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
-  const answered = new Promise<void>((resolve, reject) => {
-    settle = { resolve, reject };
-  });
-  const link = await transport.dial(
-    address,
-    (self) => ({
-      allocate: (header) => {
-        if (welcomed && header.kind === FrameKind.data) return job.allocate(device, header);
-        if (header.length > 65_536)
-          throw new DistrEdgeError('PROTOCOL', 'a frame came that does not belong here', { where: self.remote });
-        return new Uint8Array(header.length);
-      },
-      frame: (frame) => {
-        if (frame.kind === FrameKind.data) return job.receive(frame);
-        if (frame.kind !== FrameKind.control) return;
-        const message = parseControl(frame);
-        if (message.type !== 'peer-welcome') {
-          settle?.reject(new DistrEdgeError('PROTOCOL', 'the other device is not ready', { where: self.remote }));
-          return;
-        }
-        welcomed = true;
-        settle?.resolve();
-      },
-      closed: (error) => {
-        if (welcomed)
-          job.fail(
-            new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', {
-              where: `device ${device} at ${address}`,
-              cause: error,
-            }),
-            device,
-          );
-        else
-          settle?.reject(
-            new DistrEdgeError('PROTOCOL', 'the other device is not ready', { where: address, cause: error }),
-          );
-      },
-    }),
-    { deadlineMs: Math.max(1, deadline - now()) },
-  );
-  const timer = setTimeout(() => link.close(), Math.max(1, deadline - now()));
-  try {
-    await sendControl(link, { type: 'peer', version: PROTOCOL_VERSION, token, device: job.program.device });
-    await answered;
-    job.attach(device, link);
-  } catch (error) {
-    link.close();
-    throw error;
-  } finally {
-    clearTimeout(timer);
+    const peers = this.#peers;
+    if (peers === undefined || this.#member !== -1) return;
+    this.#log('done');
+    this.#peers = undefined;
+    this.#shared.jobs.delete(peers);
+    await peers.job.close().catch((error: unknown) => this.#log(String(error)));
   }
 }

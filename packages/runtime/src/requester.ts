@@ -133,13 +133,16 @@ class Requester implements Cluster {
       sent += bytes;
       this.#options.progress?.(sent, total);
     };
-    const each = async (action: (member: Member) => Promise<void>): Promise<void> => {
-      await Promise.all([...this.#members.values()].map(action));
-    };
+    for (const { device } of parts) this.#members.set(device, new Member(device, addresses[device] ?? '', this));
+    // From the first word on: a provider may freeze while it takes or loads its weights, too.
+    const beatMs = Math.min(1000, silenceMs / 2);
+    this.#heartbeat = setInterval(() => {
+      for (const member of this.#members.values()) member.beat(Math.ceil(silenceMs / beatMs));
+    }, beatMs);
+    this.#heartbeat.unref();
     await Promise.all(
       parts.map(async ({ device, program: part, models }) => {
-        const member = new Member(device, addresses[device] ?? '', this);
-        this.#members.set(device, member);
+        const member = this.#members.get(device) as Member;
         await member.greet(this.#options.transport, deadlineMs);
         await member.prepare(
           {
@@ -153,12 +156,7 @@ class Requester implements Cluster {
         );
       }),
     );
-    await each((member) => member.ready(prepareMs));
-    const beatMs = Math.min(1000, silenceMs / 2);
-    this.#heartbeat = setInterval(() => {
-      for (const member of this.#members.values()) member.beat(Math.ceil(silenceMs / beatMs));
-    }, beatMs);
-    this.#heartbeat.unref();
+    await Promise.all([...this.#members.values()].map((member) => member.ready(prepareMs)));
   }
 
   infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
@@ -194,7 +192,8 @@ class Requester implements Cluster {
     });
     const all = Promise.all([done, ...sends]);
     try {
-      if (landing.length > 0) await within(all, this.#options.requestMs ?? 60_000, 'the image', 'request');
+      const { requestMs = 60_000 } = this.#options;
+      if (landing.length > 0) await within(all, requestMs, 'the image was not done', () => this.#missingFrom());
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
       throw this.#failure;
@@ -206,6 +205,12 @@ class Requester implements Cluster {
     this.#started = started;
     this.#totalMs = now() - started;
     return outputs;
+  }
+
+  /** For messages: the devices whose results are not here yet. */
+  #missingFrom(): string {
+    const devices = [...(this.#pending?.missing ?? [])].map((message) => this.program.messages[message]?.from);
+    return `waiting for ${[...new Set(devices)].map((device) => `device ${device}`).join(', ')}`;
   }
 
   /** The buffer for a result; throws `PROTOCOL` for any that is not awaited. */
@@ -268,6 +273,7 @@ class Requester implements Cluster {
   fail(error: Error): void {
     if (this.#failure !== undefined || this.#closed) return;
     this.#failure = error;
+    clearInterval(this.#heartbeat);
     this.#pending?.reject(error);
     for (const member of this.#members.values()) member.close(error);
   }
@@ -303,7 +309,7 @@ class Member {
   }
 
   async greet(transport: Transport, deadlineMs: number): Promise<void> {
-    this.#link = await transport.dial(
+    const dialled = await transport.dial(
       this.#address,
       (link) => ({
         allocate: (header) => {
@@ -318,9 +324,15 @@ class Member {
       }),
       { deadlineMs },
     );
+    this.#link = dialled;
+    // The cluster may have been closed while this was on its way.
+    if (this.#failure !== undefined) {
+      dialled.close();
+      throw this.#failure;
+    }
     const answer = this.#expect('welcome');
-    await sendControl(this.#link, { type: 'hello', version: PROTOCOL_VERSION });
-    const welcome = await within(answer, deadlineMs, 'an answer from a provider', this.#where);
+    await this.#tell({ type: 'hello', version: PROTOCOL_VERSION });
+    const welcome = await within(answer, deadlineMs, 'a provider did not answer', () => this.#where);
     if (welcome.type === 'welcome') checkVersion(welcome.version, this.#where);
   }
 
@@ -336,8 +348,7 @@ class Member {
   ): Promise<void> {
     const link = this.#link as Link;
     this.#readiness = this.#expect('ready');
-    this.#readiness.catch(() => undefined);
-    await sendControl(link, {
+    await this.#tell({
       type: 'prepare',
       token: job.token,
       peers: job.peers,
@@ -353,7 +364,7 @@ class Member {
         try {
           await link.send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
         } catch (error) {
-          throw this.#failure ?? error;
+          throw await this.#reason(error);
         }
         progress(chunk.byteLength);
       }
@@ -361,7 +372,8 @@ class Member {
   }
 
   async ready(deadlineMs: number): Promise<void> {
-    await within(this.#readiness as Promise<Control>, deadlineMs, 'loading the models', this.#where);
+    const ready = this.#readiness as Promise<Control>;
+    await within(ready, deadlineMs, 'a provider did not load its models', () => this.#where);
   }
 
   begin(request: number): Promise<void> {
@@ -376,14 +388,28 @@ class Member {
     try {
       await (this.#link as Link).send({ kind: FrameKind.data, request, channel }, payload);
     } catch (error) {
-      throw this.#failure ?? error;
+      throw await this.#reason(error);
     }
   }
 
   async trace(deadlineMs: number): Promise<Traced> {
     const answer = this.#expect('traced');
-    await sendControl(this.#link as Link, { type: 'trace' });
-    return (await within(answer, deadlineMs, 'a trace', this.#where)) as Traced;
+    await this.#tell({ type: 'trace' });
+    return (await within(answer, deadlineMs, 'a provider did not tell of the last image', () => this.#where)) as Traced;
+  }
+
+  async #tell(message: Control): Promise<void> {
+    try {
+      await sendControl(this.#link as Link, message);
+    } catch (error) {
+      throw await this.#reason(error);
+    }
+  }
+
+  /** Why a send failed: the link's own end, of which this side hears a moment later, tells better. */
+  async #reason(error: unknown): Promise<unknown> {
+    await new Promise((resolve) => setImmediate(resolve));
+    return this.#failure ?? error;
   }
 
   /**
@@ -391,9 +417,10 @@ class Member {
    * milliseconds: this process may itself have been too busy to read the answer.
    */
   beat(patience: number): void {
+    if (this.#link === undefined) return;
     if (this.#unanswered >= patience) {
       this.#fail(
-        new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer any more', {
+        new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer', {
           where: this.#where,
           hint: 'is the process frozen or the network cut?',
         }),
@@ -401,7 +428,7 @@ class Member {
       return;
     }
     this.#unanswered += 1;
-    this.#link?.send({ kind: FrameKind.ping, request: 0, channel: 0 }, []).catch(() => undefined);
+    this.#link.send({ kind: FrameKind.ping, request: 0, channel: 0 }, []).catch(() => undefined);
   }
 
   #frame(frame: Frame): void {
@@ -427,9 +454,12 @@ class Member {
 
   #expect(type: Control['type']): Promise<Control> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
-    return new Promise((resolve, reject) => {
+    const answer = new Promise<Control>((resolve, reject) => {
       this.#waiting.push({ type, resolve, reject });
     });
+    // It may fail before anyone waits for it.
+    answer.catch(() => undefined);
+    return answer;
   }
 
   #lost(error: Error | undefined): void {

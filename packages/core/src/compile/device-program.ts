@@ -252,11 +252,13 @@ export function parseDeviceProgram(value: unknown): DeviceProgram {
     if (step.release.some((slot) => slot >= program.slots)) fail('a step frees a slot that is not there', where);
     for (const { to, bytes: size, pieces } of step.sends) {
       if (!member(to) || to === program.device) fail('a message goes to nobody', where);
+      let free = 0;
       for (const { output, offset } of pieces) {
         const source = step.outputs[output];
         if (source === undefined || !source.fetch) return fail('a message sends an output that is not there', where);
-        if (offset % 8 !== 0 || offset + byteLength(source.dtype, source.shape) > size)
-          fail('a piece lies outside its message', where);
+        if (offset % 8 !== 0 || offset < free || offset + byteLength(source.dtype, source.shape) > size)
+          fail('a piece lies outside its message, or on another', where);
+        free = offset + byteLength(source.dtype, source.shape);
       }
     }
   }

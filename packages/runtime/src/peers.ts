@@ -1,0 +1,146 @@
+/**
+ * How the devices of a program find each other: each dials those with a higher index and is dialled by the others. A device
+ * that is dialled may still be on its way to being prepared, so it is asked again until the deadline.
+ */
+import { DistrEdgeError } from '@distredge/core';
+import type { Job } from './job.js';
+import { FrameKind, type Link, type Transport } from './link/link.js';
+import { now, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
+
+/** How long to wait before asking a device again that is not ready yet. */
+const AGAIN_MS = 25;
+/** Largest control message of a device. */
+const MAX_WORDS = 65_536;
+
+export class Peers {
+  readonly token: string;
+  readonly job: Job;
+  readonly #transport: Transport;
+  readonly #arrived = new Map<number, () => void>();
+
+  constructor(job: Job, token: string, transport: Transport) {
+    this.job = job;
+    this.token = token;
+    this.#transport = transport;
+  }
+
+  /** Takes the link of a device that dialled. */
+  accept(device: number, link: Link): void {
+    this.job.attach(device, link);
+    this.#arrived.get(device)?.();
+  }
+
+  /** Resolves when every device that rows are exchanged with has a link. Ends early, with `CANCELLED`, when the job does. */
+  async connect(addresses: readonly string[], ms: number): Promise<void> {
+    const { job } = this;
+    const deadline = now() + ms;
+    await Promise.all(
+      [...job.peers()].map((device) => {
+        const where = `device ${device} at ${addresses[device] ?? ''}`;
+        if (device < job.program.device) return this.#wait(device, where, deadline);
+        return this.#dial(device, addresses[device] ?? '', where, deadline);
+      }),
+    );
+  }
+
+  #wait(device: number, where: string, deadline: number): Promise<void> {
+    const { job } = this;
+    if (job.connected(device)) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const settle = (error?: Error): void => {
+        clearTimeout(timer);
+        job.signal.removeEventListener('abort', stop);
+        if (error === undefined) resolve();
+        else reject(error);
+      };
+      const stop = (): void => settle(ended(where));
+      const timer = setTimeout(() => settle(missing(where)), deadline - now());
+      job.signal.addEventListener('abort', stop);
+      this.#arrived.set(device, settle);
+    });
+  }
+
+  async #dial(device: number, address: string, where: string, deadline: number): Promise<void> {
+    const { job } = this;
+    for (;;) {
+      if (job.signal.aborted) throw ended(where);
+      if (now() > deadline) throw missing(where);
+      try {
+        return await this.#try(device, address, where, deadline);
+      } catch (error) {
+        if (!(error instanceof NotReady)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+
+  async #try(device: number, address: string, where: string, deadline: number): Promise<void> {
+    const { job, token } = this;
+    const left = Math.max(1, deadline - now());
+    let welcomed = false;
+    let settle: { resolve: () => void; reject: (error: Error) => void } | undefined;
+    const answered = new Promise<void>((resolve, reject) => {
+      settle = { resolve, reject };
+    });
+    answered.catch(() => undefined);
+    const link = await this.#transport.dial(
+      address,
+      () => ({
+        allocate: (header) => {
+          if (welcomed && header.kind === FrameKind.data) return job.allocate(device, header);
+          if (header.length <= MAX_WORDS && header.kind === FrameKind.control) return new Uint8Array(header.length);
+          throw new DistrEdgeError('PROTOCOL', 'a frame came that does not belong here', { where });
+        },
+        frame: (frame) => {
+          if (frame.kind === FrameKind.data) return job.receive(frame);
+          if (parseControl(frame).type !== 'peer-welcome') {
+            settle?.reject(new NotReady());
+            return;
+          }
+          welcomed = true;
+          settle?.resolve();
+        },
+        closed: (cause) => {
+          settle?.reject(new NotReady());
+          if (!welcomed) return;
+          job.fail(new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where, cause }), device);
+        },
+      }),
+      { deadlineMs: left },
+    );
+    const giveUp = (): void => link.close();
+    const timer = setTimeout(giveUp, left);
+    job.signal.addEventListener('abort', giveUp);
+    try {
+      await sendControl(link, {
+        type: 'peer',
+        version: PROTOCOL_VERSION,
+        token,
+        to: device,
+        device: job.program.device,
+      });
+      await answered;
+      job.attach(device, link);
+    } catch (error) {
+      link.close();
+      throw error instanceof DistrEdgeError && error.code === 'LINK_CLOSED' ? new NotReady() : error;
+    } finally {
+      clearTimeout(timer);
+      job.signal.removeEventListener('abort', giveUp);
+    }
+  }
+}
+
+/** The other device answers, but has not got that far. */
+class NotReady extends Error {}
+
+function missing(where: string): DistrEdgeError {
+  return new DistrEdgeError('PROVIDER_LOST', 'another device did not connect', {
+    where,
+    hint: 'is it reachable from this device under that address?',
+  });
+}
+
+function ended(where: string): DistrEdgeError {
+  return new DistrEdgeError('CANCELLED', 'the job ended before all devices were connected', { where });
+}
