@@ -1,13 +1,13 @@
 /** Reads model files: `.onnx` and `.onnx.gz`, with weights kept in files beside them. */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, normalize, resolve } from 'node:path';
-import { promisify } from 'node:util';
-import { gunzip } from 'node:zlib';
 import { DistrEdgeError, externalLocations, type Graph, loadGraph } from '@distredge/core';
+import { isPacked, unpack } from './gzip.js';
 import { fileError } from './image/file-error.js';
+import { amount, Progress } from './output.js';
 
 /** Protobuf cannot say more than 2 GiB; larger models keep their weights in other files. */
-const MAX_MODEL_BYTES = 2 ** 31;
+const MAX_MODEL_BYTES = 2 ** 31 - 1;
 
 export interface ModelFile {
   readonly path: string;
@@ -16,6 +16,8 @@ export interface ModelFile {
   /** The ModelProto, unpacked. */
   readonly bytes: Uint8Array;
   readonly graph: Graph;
+  /** Whether the file is packed by gzip. */
+  readonly packed: boolean;
   /** Whether the weights are in other files, so that the bytes alone do not run. */
   readonly hasExternalData: boolean;
 }
@@ -28,78 +30,120 @@ export interface ModelOptions {
 
 /** Reads, unpacks and checks a model. Throws `FILE`, `MODEL_*`, `SHAPE_*` or `OP_INVALID`. */
 export async function readModel(path: string, options: ModelOptions = {}): Promise<ModelFile> {
-  const bytes = await unpacked(path);
-  const external = new Map<string, Uint8Array>();
-  for (const location of externalLocations(bytes)) external.set(location, await readBeside(path, location));
-  const graph = loadGraph(bytes, {
-    ...options,
-    external(location, offset, length) {
-      const data = external.get(location) as Uint8Array;
-      if (offset + (length ?? 0) > data.byteLength) {
-        throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a file of weights is shorter than the model says', {
-          where: `${location}, byte ${offset}`,
-          expected: `${offset + (length ?? 0)} bytes`,
-          got: `${data.byteLength} bytes`,
-        });
-      }
-      return data.subarray(offset, length === undefined ? undefined : offset + length);
-    },
-  });
-  const name = basename(path).replace(/(\.onnx)?(\.gz)?$/, '');
-  return { path, name, bytes, graph, hasExternalData: external.size > 0 };
+  const progress = new Progress();
+  progress.update(`reading ${path}`);
+  try {
+    const raw = await readPlain(path, MAX_MODEL_BYTES);
+    const packed = isPacked(raw);
+    const bytes = packed ? await unpackModel(raw, path, progress) : raw;
+    const external = new Map<string, Uint8Array>();
+    for (const location of externalLocations(bytes)) external.set(location, await readBeside(path, location));
+    const graph = loadGraph(bytes, { ...options, external: weightsIn(external) });
+    const name = basename(path).replace(/(\.onnx)?(\.gz)?$/, '');
+    return { path, name, bytes, graph, packed, hasExternalData: external.size > 0 };
+  } catch (error) {
+    throw inFile(path, error);
+  } finally {
+    progress.done();
+  }
 }
 
-async function unpacked(path: string): Promise<Uint8Array> {
-  let raw: Uint8Array;
+/** The same error, with the file among its places. */
+function inFile(path: string, error: unknown): unknown {
+  if (!(error instanceof DistrEdgeError) || error.where?.startsWith(path)) return error;
+  const { where, expected, got, hint, cause } = error;
+  return new DistrEdgeError(error.code, error.message, {
+    where: where === undefined ? path : `${path}: ${where}`,
+    ...(expected === undefined ? {} : { expected }),
+    ...(got === undefined ? {} : { got }),
+    ...(hint === undefined ? {} : { hint }),
+    cause,
+  });
+}
+
+/** A plain file's bytes; not those of a pipe or a device, which may never come or never end. */
+async function readPlain(path: string, maxBytes: number): Promise<Uint8Array> {
   try {
     const info = await stat(path);
     if (info.isDirectory()) throw Object.assign(new Error('it is a directory'), { code: 'EISDIR' });
-    if (info.size > MAX_MODEL_BYTES) throw tooLarge(path, info.size);
-    raw = await readFile(path);
+    if (!info.isFile()) {
+      throw new DistrEdgeError('FILE', 'this is not a plain file', { where: path, hint: 'name the model file itself' });
+    }
+    if (info.size > maxBytes) throw tooLarge(path, `${info.size} bytes`);
+    return await readFile(path);
   } catch (error) {
-    if (error instanceof DistrEdgeError) throw error;
-    throw fileError(error, path, 'read');
+    throw error instanceof DistrEdgeError ? error : fileError(error, path, 'read');
   }
-  if (raw[0] !== 0x1f || raw[1] !== 0x8b) return raw;
+}
+
+async function unpackModel(raw: Uint8Array, path: string, progress: Progress): Promise<Uint8Array> {
+  let bytes: Uint8Array | undefined;
   try {
-    return await promisify(gunzip)(raw, { maxOutputLength: MAX_MODEL_BYTES });
+    bytes = await unpack(raw, MAX_MODEL_BYTES, (done) => progress.update(`unpacking ${path}: ${amount(done, 'B')}`));
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(path, MAX_MODEL_BYTES);
     throw new DistrEdgeError('MODEL_INVALID', 'the packed model cannot be unpacked', {
       where: path,
-      got: (cause as Error).message,
+      got: cause instanceof Error ? cause.message : String(cause),
       hint: 'the file is damaged or cut off; fetch it again',
       cause,
     });
   }
+  if (bytes === undefined) throw tooLarge(path, 'more, unpacked');
+  return bytes;
 }
 
-function tooLarge(path: string, bytes: number): DistrEdgeError {
+function tooLarge(path: string, got: string): DistrEdgeError {
   return new DistrEdgeError('MODEL_LIMIT', 'the model file is too large', {
     where: path,
-    expected: `< ${MAX_MODEL_BYTES} bytes`,
-    got: `≥ ${bytes} bytes`,
-    hint: 'save it with external data',
+    expected: `at most ${MAX_MODEL_BYTES} bytes`,
+    got,
+    hint: 'export it with its weights in a file of their own (ONNX external data)',
   });
+}
+
+/** Finds the bytes of a tensor in the files that were read. */
+function weightsIn(files: ReadonlyMap<string, Uint8Array>) {
+  return (location: string, offset: number, length: number | undefined): Uint8Array => {
+    const data = files.get(location);
+    if (data === undefined) {
+      throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'only weights can be in another file, not the values of a node', {
+        where: location,
+        hint: 'export the model with its constants as initialisers',
+      });
+    }
+    const end = offset + (length ?? 0);
+    if (end > data.byteLength) {
+      throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a file of weights is shorter than the model says', {
+        where: `${location}, byte ${offset}`,
+        expected: `${end} bytes`,
+        got: `${data.byteLength} bytes`,
+        hint: 'the file is cut off, or belongs to another model; fetch it again',
+      });
+    }
+    return data.subarray(offset, length === undefined ? undefined : end);
+  };
 }
 
 /** A file named by the model, which must lie in the model's own folder or below. */
 async function readBeside(path: string, location: string): Promise<Uint8Array> {
   const inside = normalize(location);
-  if (isAbsolute(inside) || inside.startsWith('..')) {
+  if (isAbsolute(inside) || inside.split(/[/\\]/)[0] === '..') {
     throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'the model names a file outside its own folder', {
       where: path,
+      expected: 'files in the folder of the model, or below',
       got: location,
+      hint: 'do not use this model unless you know where it comes from',
     });
   }
   try {
-    return await readFile(resolve(dirname(path), inside));
-  } catch (error) {
-    const cause = fileError(error, location, 'read');
+    return await readPlain(resolve(dirname(path), inside), MAX_MODEL_BYTES);
+  } catch (cause) {
+    const why = cause instanceof DistrEdgeError ? `${cause.message} (${cause.got ?? cause.code})` : String(cause);
     throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a file of weights cannot be read', {
       where: path,
-      got: cause.message,
-      hint: `put '${location}' beside the model`,
+      expected: `a file '${location}' beside the model`,
+      got: why,
+      hint: `put '${location}' where the model expects it: in the model's own folder`,
       cause,
     });
   }

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import type { ModelOptions } from './model-file.js';
 
 function usage(option: string, expected: string, got: string): DistrEdgeError {
-  return new DistrEdgeError('USAGE', `option ${option} makes no sense`, { expected, got: `'${got}'` });
+  return new DistrEdgeError('USAGE', `'${got}' is no value for ${option}`, { expected });
 }
 
 /** A whole number in a range. */
@@ -21,14 +21,15 @@ export function wholeNumber(option: string, low: number, high: number): (text: s
 export function volumeRule(text: string): VolumeRule {
   if (text === 'blocks' || text === 'layers') return text;
   const count = Number(text);
-  if (!/^\d+$/.test(text) || count < 1) throw usage('--volumes', 'blocks, layers or a number of volumes', text);
+  if (!/^\d+$/.test(text) || count < 1 || count > 10_000)
+    throw usage('--volumes', 'blocks, layers or a number of volumes from 1 to 10000', text);
   return count;
 }
 
 export function weightList(text: string): number[] {
-  const weights = text.split(',').map(Number);
-  if (weights.some((weight) => !Number.isFinite(weight) || weight < 0) || weights.every((weight) => weight === 0)) {
-    throw usage('--weights', 'numbers ≥ 0, not all 0, as in 2,1,1', text);
+  const weights = text.split(',').map((item) => (/^\d+(\.\d+)?$/.test(item.trim()) ? Number(item) : Number.NaN));
+  if (!weights.every((weight) => weight <= 1e6) || weights.every((weight) => weight === 0)) {
+    throw usage('--weights', 'numbers from 0 to 1000000, not all 0, as in 2,1,1', text);
   }
   return weights;
 }
@@ -38,14 +39,18 @@ export function normalization(text: string): NormalizationName {
   return text as NormalizationName;
 }
 
+/** As far as the core goes along. */
+const MAX_DIM = 2 ** 20;
+
 /** `--shape NAME=1,3,224,224`, repeatable. */
 function shapeOption(text: string, before: Record<string, number[]>): Record<string, number[]> {
   const at = text.lastIndexOf('=');
   const dims = text
     .slice(at + 1)
     .split(',')
-    .map(Number);
-  if (at < 1 || dims.some((dim) => !Number.isInteger(dim) || dim < 1)) throw usage('--shape', 'NAME=1,3,224,224', text);
+    .map((dim) => (/^\d+$/.test(dim) ? Number(dim) : 0));
+  if (at < 1 || !dims.every((dim) => dim >= 1 && dim <= MAX_DIM))
+    throw usage('--shape', `NAME=1,3,224,224, each size from 1 to ${MAX_DIM}`, text);
   return { ...before, [text.slice(0, at)]: dims };
 }
 
@@ -79,6 +84,11 @@ export function modelOptions(options: {
 /** The shares of `count` devices: as given, or equal. */
 export function sharesOf(weights: readonly number[] | undefined, count: number): number[] {
   if (weights === undefined) return new Array<number>(count).fill(1);
-  if (weights.length !== count) throw usage('--weights', `one number for each of ${count} devices`, weights.join(','));
+  if (weights.length !== count)
+    throw usage(
+      '--weights',
+      `one number for each of the ${count} devices, as in ${new Array(count).fill(1).join(',')}`,
+      weights.join(','),
+    );
   return [...weights];
 }

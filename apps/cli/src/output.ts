@@ -21,9 +21,22 @@ export function print(line = ''): void {
   process.stdout.write(`${line}\n`);
 }
 
+let answered = false;
+
+/** The one JSON object of a command with `--json`; whatever comes after the first is dropped. */
+export function printJson(value: unknown): void {
+  if (!answered) print(JSON.stringify(value));
+  answered = true;
+}
+
+/** Text from a file or another process, with what could steer a terminal made visible. */
+export function plain(text: string): string {
+  return text.replaceAll(/\p{Cc}|\p{Cf}/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+}
+
 /** Rows as aligned columns; numbers to the right. The first row is the head. */
 export function table(rows: readonly (readonly (string | number)[])[]): string {
-  const cells = rows.map((row) => row.map(String));
+  const cells = rows.map((row) => row.map((cell) => plain(String(cell))));
   const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
   const right = (cells[0] ?? []).map((_, column) =>
     rows
@@ -45,11 +58,11 @@ const STEPS = ['', 'k', 'M', 'G', 'T'];
 export function amount(value: number, unit: string): string {
   let step = 0;
   let scaled = value;
-  while (scaled >= 1000 && step < STEPS.length - 1) {
+  while (scaled >= 999.5 && step < STEPS.length - 1) {
     scaled /= 1000;
     step += 1;
   }
-  return `${scaled >= 100 || step === 0 ? scaled.toFixed(0) : scaled.toPrecision(3)} ${STEPS[step]}${unit}`;
+  return `${scaled >= 99.95 || step === 0 ? scaled.toFixed(0) : scaled.toPrecision(3)} ${STEPS[step]}${unit}`;
 }
 
 export function ms(value: number): string {
@@ -65,7 +78,7 @@ export class Progress {
     const time = Date.now();
     if (!this.#shown || time - this.#last < 50) return;
     this.#last = time;
-    process.stderr.write(`\r\u001b[K${text}`);
+    process.stderr.write(`\r\u001b[K${plain(text).slice(0, (process.stderr.columns ?? 80) - 1)}`);
   }
 
   done(): void {
@@ -73,11 +86,30 @@ export class Progress {
   }
 }
 
+/** Says what goes on while it does. */
+export async function shown<T>(text: string, action: () => Promise<T>): Promise<T> {
+  const progress = new Progress();
+  progress.update(`${text} …`);
+  try {
+    return await action();
+  } finally {
+    progress.done();
+  }
+}
+
+/** A fact of several lines, indented under its label. */
+function lines(text: string): string {
+  return text
+    .split('\n')
+    .map(plain)
+    .join(`\n${' '.repeat(12)}`);
+}
+
 /** An error as lines for people. */
 export function describeError(error: unknown): string {
   if (!(error instanceof DistrEdgeError)) {
     const text = error instanceof Error ? error.message : String(error);
-    return `${styled('red', 'error INTERNAL', process.stderr)}: ${text}\n  to do:    this is a defect of distredge; please report it with the command you ran (DISTREDGE_DEBUG=1 shows more)`;
+    return `${styled('red', 'error INTERNAL', process.stderr)}: ${plain(text)}\n  to do:    this is a defect of distredge; please report it with the command you ran (DISTREDGE_DEBUG=1 shows more)`;
   }
   const facts: [string, string | undefined][] = [
     ['where', error.where],
@@ -85,6 +117,8 @@ export function describeError(error: unknown): string {
     ['got', error.got],
     ['to do', error.hint],
   ];
-  const lines = facts.flatMap(([label, text]) => (text === undefined ? [] : [`  ${`${label}:`.padEnd(10)}${text}`]));
-  return [`${styled('red', `error ${error.code}`, process.stderr)}: ${error.message}`, ...lines].join('\n');
+  const told = facts.flatMap(([label, text]) =>
+    text === undefined ? [] : [`  ${`${label}:`.padEnd(10)}${lines(text)}`],
+  );
+  return [`${styled('red', `error ${error.code}`, process.stderr)}: ${plain(error.message)}`, ...told].join('\n');
 }

@@ -1,6 +1,7 @@
 /** One model, compiled by the simple rule and prepared on providers: what demo, verify, bench and run have in common. */
 import {
   analyse,
+  byteLength,
   compile,
   DistrEdgeError,
   exposeValues,
@@ -24,7 +25,7 @@ import { imageSlot, tensorForImage } from './image/tensor-for.js';
 import { onEnd } from './lifecycle.js';
 import { type LocalProviders, startLocalProviders } from './local-providers.js';
 import type { ModelFile } from './model-file.js';
-import { amount, Progress } from './output.js';
+import { amount, Progress, shown } from './output.js';
 
 export type Tensors = Record<string, Tensor>;
 
@@ -40,6 +41,9 @@ export interface InputOptions {
   readonly normalize?: NormalizationName;
 }
 
+/** A frame holds no more. */
+const MAX_INPUT_BYTES = 2 ** 32 - 1;
+
 /** The inputs of a model: a photo for the first one that takes pictures, seeded random values for the rest. */
 export async function inputsFor(graph: Graph, { image, seed, normalize }: InputOptions): Promise<Tensors> {
   const inputs: Tensors = {};
@@ -48,6 +52,13 @@ export async function inputsFor(graph: Graph, { image, seed, normalize }: InputO
     const { dtype, shape } = typeOf(graph, name);
     if (dtype === undefined || shape === undefined)
       throw new DistrEdgeError('SHAPE_UNKNOWN', 'an input has no known shape', { where: `input '${name}'` });
+    if (byteLength(dtype, shape) > MAX_INPUT_BYTES)
+      throw new DistrEdgeError('SHAPE_MISMATCH', 'an input is too large to hold', {
+        where: `input '${name}'`,
+        expected: `at most ${amount(MAX_INPUT_BYTES, 'B')}`,
+        got: `[${shape.join(', ')}], ${amount(byteLength(dtype, shape), 'B')}`,
+        hint: 'give a smaller --shape or --size',
+      });
     const concrete = { name, dtype, shape };
     if (photo !== undefined && (graph.inputs.length === 1 || shape.length === 4)) {
       const slot = imageSlot(concrete);
@@ -64,22 +75,26 @@ export async function inputsFor(graph: Graph, { image, seed, normalize }: InputO
   return inputs;
 }
 
-/** Starts local providers and ends them with the command. */
-export async function localProviders(count: number): Promise<LocalProviders> {
-  const providers = await startLocalProviders(count);
-  onEnd(() => providers.close());
-  return providers;
+/** Starts providers on this machine, which end with the command. */
+export function localProviders(count: number): Promise<LocalProviders> {
+  return shown(`starting ${count} providers`, () => startLocalProviders(count));
 }
 
 /** Prepares a program on providers, with progress; ends the cluster with the command. */
 export async function prepare(program: Program, addresses: readonly string[], requestMs?: number): Promise<Cluster> {
   const progress = new Progress();
+  progress.update(`connecting to ${addresses.length} providers`);
   try {
     const cluster = await connect(program, {
       transport: createTcpTransport(),
       addresses,
       ...(requestMs === undefined ? {} : { requestMs }),
-      progress: (sent, total) => progress.update(`sending weights: ${amount(sent, 'B')} of ${amount(total, 'B')}`),
+      progress: (sent, total) =>
+        progress.update(
+          sent < total
+            ? `sending weights: ${amount(sent, 'B')} of ${amount(total, 'B')}`
+            : `waiting for ${addresses.length} providers to load their models`,
+        ),
     });
     onEnd(() => cluster.close());
     return cluster;
@@ -90,14 +105,39 @@ export async function prepare(program: Program, addresses: readonly string[], re
 
 /** The unsplit model by plain onnxruntime on one thread: what a split run is held against. */
 export async function openUnsplit(model: ModelFile, threads = 1): Promise<WholeModel> {
-  return createWholeModel(model.hasExternalData ? model.path : model.bytes, { threads });
+  if (model.hasExternalData && model.packed) {
+    throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a packed model with weights in other files cannot run unsplit', {
+      where: model.path,
+      hint: 'unpack it first: gunzip --keep',
+    });
+  }
+  return shown('loading the unsplit model', async () => {
+    try {
+      return await createWholeModel(model.hasExternalData ? model.path : model.bytes, { threads });
+    } catch (error) {
+      throw unsplitError(error, model);
+    }
+  });
+}
+
+/** onnxruntime's refusal of the file itself, for which no way of dividing it is the reason. */
+function unsplitError(error: unknown, { path }: ModelFile): unknown {
+  if (!(error instanceof DistrEdgeError) || error.code !== 'ENGINE_FAILED') return error;
+  return new DistrEdgeError('ENGINE_FAILED', error.message, {
+    where: path,
+    ...(error.got === undefined ? {} : { got: error.got }),
+    hint: 'this is the file as it is, not divided: export the model again with ops and an opset that onnxruntime knows',
+    cause: error,
+  });
 }
 
 /** The unsplit model's outputs. */
 export async function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Tensors> {
   const whole = await openUnsplit(model);
   try {
-    return { ...(await whole.run(inputs)).outputs };
+    return await shown('running the unsplit model', async () => ({ ...(await whole.run(inputs)).outputs }));
+  } catch (error) {
+    throw unsplitError(error, model);
   } finally {
     await whole.close();
   }

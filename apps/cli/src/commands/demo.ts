@@ -21,7 +21,7 @@ import { saveImage } from '../image/save.js';
 import { median } from '../median.js';
 import { readModel } from '../model-file.js';
 import { wholeNumber } from '../options.js';
-import { ms, print, styled, table } from '../output.js';
+import { ms, print, printJson, styled, table } from '../output.js';
 import {
   compareRuns,
   compileByRule,
@@ -120,21 +120,19 @@ async function demo(options: Options): Promise<void> {
   const { between, requester } = traffic(program);
   const ok = differences.every(isExact) && missing.length === 0 && extra.length === 0;
   if (options.json) {
-    print(
-      JSON.stringify({
-        model: model.name,
-        workers: options.workers,
-        segments: segments.length,
-        splitMs,
-        unsplitMs,
-        speedup: unsplitMs / splitMs,
-        relError: error,
-        bytesBetweenDevices: between,
-        picture: resolve(options.output),
-        ...splitFacts(program),
-        ok,
-      }),
-    );
+    printJson({
+      model: model.name,
+      workers: options.workers,
+      segments: segments.length,
+      splitMs,
+      unsplitMs,
+      speedup: unsplitMs / splitMs,
+      relError: error,
+      bytesBetweenDevices: between,
+      picture: resolve(options.output),
+      ...splitFacts(program),
+      ok,
+    });
   } else {
     say(`${timeline(program, trace)}\n`);
     say(

@@ -3,7 +3,7 @@ import { type Analysis, analyse, type PlacedNode, rowsOf, typeOf } from '@distre
 import type { Command } from 'commander';
 import { readModel } from '../model-file.js';
 import { modelOptions, withShapes } from '../options.js';
-import { amount, print, styled, table } from '../output.js';
+import { amount, print, printJson, styled, table } from '../output.js';
 
 interface Options {
   readonly json?: true;
@@ -98,7 +98,7 @@ async function inspect(path: string, options: Options): Promise<void> {
     layers,
   };
   if (options.json) {
-    print(JSON.stringify(report));
+    printJson(report);
     return;
   }
   print(styled('bold', `${name} (opset ${graph.opset})`));

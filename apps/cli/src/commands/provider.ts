@@ -1,4 +1,5 @@
 /** `distredge provider`: computes parts for requesters until it is told to stop. */
+import { DistrEdgeError } from '@distredge/core';
 import {
   assertLoopback,
   createOrtWorkerEngine,
@@ -6,10 +7,10 @@ import {
   ENGINE_NAME,
   startProvider,
 } from '@distredge/runtime';
-import type { Command } from 'commander';
-import { endAll, onEnd } from '../lifecycle.js';
+import { type Command, Option } from 'commander';
+import { endAll, ignoreTerminalSignals, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
-import { print } from '../output.js';
+import { plain, print } from '../output.js';
 
 interface Options {
   readonly listen: string;
@@ -24,7 +25,7 @@ export function addProvider(program: Command): void {
     .description('Listens for requesters and computes the parts of models that they send, until Ctrl-C.')
     .option('--listen <host:port>', 'address to listen on; port 0 takes any free one', '127.0.0.1:7411')
     .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
-    .option('--child', 'end when the parent process does (used by the commands that start providers themselves)')
+    .addOption(new Option('--child', 'end with the process that started this one, and tell it the address').hideHelp())
     .addHelpText(
       'after',
       '\nExamples:\n  $ distredge provider\n  $ distredge provider --listen 127.0.0.1:7412 --threads 2\n',
@@ -34,22 +35,34 @@ export function addProvider(program: Command): void {
 
 async function provide({ listen, threads, child }: Options): Promise<void> {
   assertLoopback(listen);
+  if (child) endWithParent();
   const provider = await startProvider({
     transport: createTcpTransport(),
     listen,
     createEngine: () => createOrtWorkerEngine({ threads }),
     engineName: ENGINE_NAME,
     log: (line) => {
-      if (!child) print(line);
+      if (!child) print(plain(line));
     },
   });
   onEnd(() => provider.close());
-  if (child) {
-    const leave = (): void => {
-      void endAll().finally(() => process.exit(0));
-    };
-    process.once('disconnect', leave);
-    process.send?.({ address: provider.address });
-  } else print(`provider on ${provider.address} (${ENGINE_NAME}); Ctrl-C ends it`);
+  if (child) process.send?.({ address: provider.address });
+  else print(`provider on ${provider.address} (${ENGINE_NAME}); Ctrl-C ends it`);
   await new Promise(() => undefined);
+}
+
+/** Ends this process when the channel to its parent closes, which the end of the parent does, however it ends. */
+function endWithParent(): void {
+  if (process.send === undefined) {
+    throw new DistrEdgeError('USAGE', '--child is for providers that distredge itself starts', {
+      hint: 'leave it out; Ctrl-C ends the provider',
+    });
+  }
+  ignoreTerminalSignals();
+  const leave = (): void => {
+    void endAll().finally(() => process.exit(0));
+  };
+  process.once('disconnect', leave);
+  // The parent may be gone already.
+  if (!process.connected) leave();
 }

@@ -9,7 +9,7 @@ import { fileError } from '../image/file-error.js';
 import { type ModelFile, readModel } from '../model-file.js';
 import { npy } from '../npy.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
-import { describeError, ms, print, styled, table } from '../output.js';
+import { describeError, ms, print, printJson, styled, table } from '../output.js';
 import { compileByRule, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
 import { rowTable, timeline, traffic } from '../timeline.js';
 
@@ -67,9 +67,10 @@ async function run(path: string, options: Options): Promise<void> {
       expected: 'one address for each device',
     });
   }
+  const shares = sharesOf(options.weights, addresses.length);
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
-  const program = compileByRule(model.graph, options.volumes, sharesOf(options.weights, addresses.length));
+  const program = compileByRule(model.graph, options.volumes, shares);
   let outputs: Tensors;
   let fallback: DistrEdgeError | undefined;
   let totalMs: number | undefined;
@@ -91,16 +92,14 @@ async function run(path: string, options: Options): Promise<void> {
   const summary = model.graph.outputs.map((name) => summarise(name, outputs[name] as Tensor));
   if (options.output !== undefined) await writeOutputs(options.output, model, outputs);
   if (options.json) {
-    print(
-      JSON.stringify({
-        model: model.name,
-        devices: addresses,
-        totalMs: totalMs ?? null,
-        fallback: fallback?.toJSON() ?? null,
-        outputs: summary,
-        ok: true,
-      }),
-    );
+    printJson({
+      model: model.name,
+      devices: addresses,
+      totalMs: totalMs ?? null,
+      fallback: fallback?.toJSON() ?? null,
+      outputs: summary,
+      ok: true,
+    });
     return;
   }
   if (fallback === undefined) {

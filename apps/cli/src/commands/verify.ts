@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
 import { readModel } from '../model-file.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
-import { print, styled, table } from '../output.js';
+import { print, printJson, styled, table } from '../output.js';
 import { compareRuns, compileByRule, inputsFor, localProviders, prepare, runUnsplit, splitFacts } from '../split.js';
 
 interface Options {
@@ -41,14 +41,14 @@ export function addVerify(program: Command): void {
 }
 
 async function verify(path: string, options: Options): Promise<void> {
+  const shares = sharesOf(options.weights, options.workers);
   const model = await readModel(path, modelOptions(options));
-  const program = compileByRule(model.graph, options.volumes, sharesOf(options.weights, options.workers));
+  const program = compileByRule(model.graph, options.volumes, shares);
   const inputs = await inputsFor(model.graph, options);
   const expected = await runUnsplit(model, inputs);
   const providers = await localProviders(options.workers);
   const cluster = await prepare(program, providers.addresses);
   const got = await cluster.infer(inputs);
-  const shares = sharesOf(options.weights, options.workers);
   const outputs = await compareRuns(model, inputs, expected, got, async (graph) => {
     const again = await prepare(compileByRule(graph, options.volumes, shares), providers.addresses);
     return again.infer(inputs);
@@ -56,7 +56,7 @@ async function verify(path: string, options: Options): Promise<void> {
   const ok = outputs.every(isExact);
   const { volumes, ...facts } = splitFacts(program);
   const report = { model: model.name, workers: options.workers, volumes, ...facts, outputs, ok };
-  if (options.json) print(JSON.stringify(report));
+  if (options.json) printJson(report);
   else {
     print(
       `${model.name}: ${options.workers} providers, ${volumes} volumes, ${(100 * facts.splitFlopShare).toFixed(1)} % of the work divided, ${facts.collectives} collectives`,

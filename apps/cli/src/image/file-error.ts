@@ -6,6 +6,7 @@ const HINTS: Readonly<Record<string, string>> = {
   EACCES: 'the file or its folder may not be accessed by this user',
   EPERM: 'the file or its folder may not be accessed by this user',
   EISDIR: 'this is a folder: name a file in it',
+  EEXIST: 'a file has this name already: name a folder',
   ENOTDIR: 'a part of the path is a file, not a folder',
   ENOSPC: 'the disk is full',
   EROFS: 'the disk is read-only: name another folder',
