@@ -5,9 +5,9 @@ import { type CaseDefinition, fed, type GoldenAttribute, type Operand, weight } 
 type Axes = readonly (number | null)[];
 interface Options {
   readonly opset?: number;
-  readonly kind?: CaseDefinition['kind'];
+  readonly kind?: 'local' | 'whole';
   readonly attributes?: Readonly<Record<string, GoldenAttribute>>;
-  readonly outputs?: CaseDefinition['outputs'];
+  readonly outputs?: number | readonly boolean[];
   readonly domain?: string;
 }
 

@@ -186,6 +186,7 @@ function range(given: readonly Tensor[], most: number): Tensor | undefined {
   const dtype = given[0]?.dtype;
   if (from === undefined || to === undefined || by === undefined || dtype === undefined || Number(by) === 0)
     return undefined;
+  if (given.some((operand) => operand.dtype !== dtype)) return undefined;
   const length = Math.max(0, Math.ceil((Number(to) - Number(from)) / Number(by)));
   if (!(length <= most)) return undefined;
   if (typeof from === 'bigint' && typeof by === 'bigint') {

@@ -6,9 +6,12 @@
 import { DistrEdgeError } from '../errors.js';
 import { OpView } from '../ops/op.js';
 import { familyOf } from '../ops/registry.js';
-import type { Tensor } from '../tensor.js';
+import { elements, type Tensor } from '../tensor.js';
 import { foldNode } from './fold.js';
 import type { Graph, Node, TensorType } from './graph.js';
+
+/** No device holds a tensor of more: 2³² float32 elements are 16 GiB. */
+const MAX_ELEMENTS = 2 ** 32;
 
 /** The graph with all types that can be told, and without the nodes whose results are constant. */
 export function inferTypes(graph: Graph, declared: ReadonlyMap<string, TensorType>): Graph {
@@ -48,12 +51,24 @@ function folded(view: OpView, constants: ReadonlyMap<string, Tensor>): readonly 
   return foldNode(view);
 }
 
+function checkedSize(view: OpView, type: TensorType): TensorType {
+  if (type.shape === undefined || elements(type.shape) <= MAX_ELEMENTS) return type;
+  throw new DistrEdgeError('MODEL_LIMIT', 'a result would be too large to compute', {
+    where: `${view.node.op} '${view.node.name}'`,
+    expected: `≤ ${MAX_ELEMENTS} elements`,
+    got: `[${type.shape.join(', ')}]`,
+  });
+}
+
 function inferNode(view: OpView): readonly TensorType[] {
   const family = familyOf(view.node);
   if (family === undefined) return [];
   try {
-    return family.infer(view);
+    return family.infer(view).map((type) => checkedSize(view, type));
   } catch (error) {
+    if (error instanceof DistrEdgeError && error.code === 'OP_INVALID' && error.where === undefined) {
+      throw view.invalid(error.message, error.got === undefined ? {} : { got: error.got });
+    }
     // What the file itself says of the outputs counts then.
     if (error instanceof DistrEdgeError && error.code === 'SHAPE_UNKNOWN') return [];
     throw error;

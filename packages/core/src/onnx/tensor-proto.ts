@@ -151,7 +151,7 @@ export function externalProtoOf(name: string, tensor: Tensor, location: string):
   };
 }
 
-/** Values of an integer or boolean tensor as numbers, 64-bit ones clamped to the safe range. */
+/** Values of an integer or boolean tensor as numbers, 64-bit ones clamped to the safe range. Throws `OP_INVALID` for others. */
 export function integers(tensor: Tensor): number[] {
   const { dtype, data } = tensor;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -177,7 +177,7 @@ export function integers(tensor: Tensor): number[] {
     case 'bool':
       return at((offset) => view.getUint8(offset));
     default:
-      throw new DistrEdgeError('INTERNAL', 'whole numbers asked of a floating-point tensor', { got: dtype });
+      throw new DistrEdgeError('OP_INVALID', 'fractions stand where whole numbers belong', { got: dtype });
   }
 }
 

@@ -4,6 +4,7 @@ import { axisOf, emitCopy, like, type OpFamily, whole } from './op.js';
 export const concat: OpFamily = {
   ops: ['Concat'],
   infer(view) {
+    view.takes(1, Number.POSITIVE_INFINITY);
     const shape = [...view.shape(0)];
     const axis = axisOf(view, view.attributes.int('axis', 1), shape.length);
     for (let index = 1; index < view.inputs.length; index++) {

@@ -7,6 +7,7 @@ import { type Window, windowRows, windowsOf } from './window.js';
 export const conv: OpFamily = {
   ops: ['Conv'],
   infer(view) {
+    view.takes(2, 3);
     const windows = windowsOf(view, view.shape(1).slice(2));
     const [batch = 1, channels = 1] = view.shape(0);
     const [filters = 1, perGroup = 1] = view.shape(1);

@@ -14,6 +14,7 @@ function axisOfGather(view: OpView): number {
 export const gather: OpFamily = {
   ops: ['Gather'],
   infer(view) {
+    view.takes(2);
     const data = view.shape(0);
     const axis = axisOfGather(view);
     return like(view, [...data.slice(0, axis), ...view.shape(1), ...data.slice(axis + 1)]);
@@ -38,19 +39,24 @@ export const gather: OpFamily = {
 
 export const gatherElements: OpFamily = {
   ops: ['GatherElements'],
-  infer: (view) => like(view, view.shape(1)),
+  infer(view) {
+    view.takes(2);
+    return like(view, view.shape(1));
+  },
   rows: () => whole('chooses elements by computed places'),
 };
 
 export const expand: OpFamily = {
   ops: ['Expand'],
   infer(view) {
+    view.takes(2);
     const target = view.constant(1);
     if (target === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
-    const shape = broadcast([view.shape(0), integers(target)]);
-    if (shape === undefined) {
+    const sizes = integers(target);
+    const shape = broadcast([view.shape(0), sizes]);
+    if (shape === undefined || sizes.some((size) => size < 0)) {
       throw view.invalid('the input does not broadcast to the given shape', {
-        expected: `[${integers(target).join(', ')}]`,
+        expected: `[${sizes.join(', ')}]`,
         got: `[${view.shape(0).join(', ')}]`,
       });
     }
@@ -77,6 +83,7 @@ export const expand: OpFamily = {
 export const tile: OpFamily = {
   ops: ['Tile'],
   infer(view) {
+    view.takes(2);
     const repeats = view.constant(1);
     if (repeats === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
     const times = integers(repeats);

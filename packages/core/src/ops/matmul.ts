@@ -62,7 +62,10 @@ function matmulProduct(view: OpView): Product | undefined {
 
 export const matmul: OpFamily = {
   ops: ['MatMul', 'Gemm'],
-  infer: (view) => like(view, product(view).shape),
+  infer(view) {
+    view.takes(2, view.node.op === 'Gemm' ? 3 : 2);
+    return like(view, product(view).shape);
+  },
   flops(view) {
     const { shape, inner } = product(view);
     return elements(shape) * (2 * inner + (view.has(2) ? 1 : 0));

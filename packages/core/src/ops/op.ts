@@ -47,6 +47,17 @@ export class OpView {
     return this.inputs[index] !== undefined;
   }
 
+  /** Throws `OP_INVALID` unless the node has this many inputs, the first `least` of them given. */
+  takes(least: number, most: number = least): void {
+    const { length } = this.inputs;
+    const missing = this.inputs.slice(0, least).includes(undefined);
+    if (length >= least && length <= most && !missing) return;
+    throw this.invalid('the node has another number of inputs than its op takes', {
+      expected: least === most ? `${least}` : `${least} to ${most}`,
+      got: missing ? 'one that is left out' : `${length}`,
+    });
+  }
+
   /** Shape of input `index`; throws `SHAPE_UNKNOWN` where it cannot be told, `OP_INVALID` where it is absent. */
   shape(index: number): readonly number[] {
     const type = this.inputs[index];

@@ -61,15 +61,8 @@ function given(view: OpView): number[] {
 }
 
 function checkInputs(view: OpView): void {
-  const { op, domain, inputs } = view.node;
-  const [least, most] = ARITY.get(domain === '' ? op : `${domain}:${op}`) ?? [1, 1];
-  const missing = inputs.findIndex((name, index) => name === '' && index < least);
-  if (inputs.length < least || inputs.length > most || missing >= 0) {
-    throw view.invalid('the node has another number of inputs than its op', {
-      expected: least === most ? `${least}` : `${least} to ${most}`,
-      got: `${inputs.filter((name) => name !== '').length}`,
-    });
-  }
+  const { op, domain } = view.node;
+  view.takes(...(ARITY.get(domain === '' ? op : `${domain}:${op}`) ?? [1, 1]));
   const count = (index: number): number => elements(view.inputs[index]?.shape ?? []);
   if ((op === 'Clip' || op === 'Dropout') && (count(1) !== 1 || count(2) !== 1)) {
     throw view.invalid('an operand is not one number');
@@ -112,8 +105,12 @@ export const pointwise: OpFamily = {
     }
     const outRank = view.outShape.length;
     const offset = (index: number): number => outRank - view.shape(index).length;
-    const aligned = axes.flatMap((axis, index) => (axis === undefined ? [] : [axis + offset(index)]));
-    const axis = aligned[0] as number;
+    const elementwise = FIRST_ONLY.has(view.node.op) ? 1 : axes.length;
+    const aligned = axes
+      .slice(0, elementwise)
+      .flatMap((axis, index) => (axis === undefined ? [] : [axis + offset(index)]));
+    const [axis] = aligned;
+    if (axis === undefined) return whole('its elements have no rows');
     if (aligned.some((other) => other !== axis)) return whole('joins tensors whose rows lie along different axes');
     const rows = view.outShape[axis] ?? 1;
     /** Rows that input `index` has along the output's row axis: `rows`, or 1 where it broadcasts. */
@@ -124,7 +121,7 @@ export const pointwise: OpFamily = {
       need(out) {
         return view.inputs.map((type, index): Range | undefined => {
           if (type === undefined) return undefined;
-          if (height(index) === rows && rows > 1) return out;
+          if (index < elementwise && height(index) === rows && rows > 1) return out;
           return axes[index] === undefined ? undefined : { from: 0, to: 1 };
         });
       },

@@ -18,6 +18,7 @@ const GLOBAL: Readonly<Record<string, OpFamily>> = {
 export const pool: OpFamily = {
   ops: Object.keys(GLOBAL),
   infer(view) {
+    view.takes(1);
     const windows = windowsOf(view);
     const shape = [...view.shape(0).slice(0, 2), ...windows.map((window) => window.outputs)];
     const [values] = like(view, shape);

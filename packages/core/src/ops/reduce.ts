@@ -67,6 +67,7 @@ export function reductionOf(view: OpView): Reduction | undefined {
 export const reduce: OpFamily = {
   ops: Object.keys(PARTS),
   infer(view) {
+    view.takes(1, 2);
     const reduction = reductionOf(view);
     return reduction === undefined
       ? [{ dtype: view.inputs[0]?.dtype, shape: undefined }]
@@ -125,7 +126,10 @@ function globalPool(op: string, parts: (view: OpView) => Parts | undefined): OpF
   const spatial = (view: OpView): number[] => [...view.shape(0).keys()].slice(2);
   return {
     ops: [op],
-    infer: (view) => like(view, reducedShape(view, { axes: spatial(view), keep: true })),
+    infer(view) {
+      view.takes(1);
+      return like(view, reducedShape(view, { axes: spatial(view), keep: true }));
+    },
     flops: (view) => elements(view.shape(0)),
     rows(view, [axis]): RowRule {
       const axes = spatial(view);
@@ -166,6 +170,7 @@ function powerPool(view: OpView, axes: readonly number[]): RowRule {
 export const argExtreme: OpFamily = {
   ops: ['ArgMax', 'ArgMin'],
   infer(view) {
+    view.takes(1);
     return [{ dtype: 'int64', shape: reducedShape(view, argReduction(view)) }];
   },
   flops: (view) => elements(view.shape(0)),

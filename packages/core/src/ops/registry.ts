@@ -31,3 +31,8 @@ const byType = new Map(FAMILIES.flatMap((family) => family.ops.map((op): [string
 export function familyOf(node: Pick<Node, 'op' | 'domain'>): OpFamily | undefined {
   return byType.get(node.domain === '' ? node.op : `${node.domain}:${node.op}`);
 }
+
+/** Every op type that a family answers for, those of other domains as `domain:Type`. */
+export function knownOps(): string[] {
+  return [...byType.keys()];
+}

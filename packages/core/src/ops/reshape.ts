@@ -12,6 +12,7 @@ import { axisOf, like, type OpFamily, type OpView, type RowRule, whole } from '.
 export const reshape: OpFamily = {
   ops: ['Reshape', 'Flatten', 'Squeeze', 'Unsqueeze'],
   infer(view) {
+    view.takes(1, 2);
     const shape = SHAPES[view.node.op]?.(view);
     if (shape === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
     const [before, after] = [elements(view.shape(0)), elements(shape)];

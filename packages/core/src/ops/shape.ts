@@ -67,10 +67,18 @@ export const topK: OpFamily = {
   ops: ['TopK'],
   jumps: () => true,
   infer(view) {
+    view.takes(1, 2);
     const shape = [...view.shape(0)];
     const k = view.constant(1);
     const count = k === undefined ? (view.opset < 10 ? view.attributes.int('k', 1) : undefined) : integers(k)[0];
-    shape[topKAxis(view)] = count ?? 0;
+    const axis = topKAxis(view);
+    if (count !== undefined && !(count >= 0 && count <= (shape[axis] ?? 0))) {
+      throw view.invalid('there are fewer elements than it takes', {
+        expected: `0 to ${shape[axis]}`,
+        got: `${count}`,
+      });
+    }
+    shape[axis] = count ?? 0;
     const known = count === undefined ? undefined : shape;
     return [{ dtype: view.inputs[0]?.dtype, shape: known }, int64(known)];
   },

@@ -46,6 +46,7 @@ export function slicesOf(view: OpView): AxisSlice[] | undefined {
 export const slice: OpFamily = {
   ops: ['Slice'],
   infer(view) {
+    view.takes(1, 5);
     const slices = slicesOf(view);
     if (slices === undefined) return [{ dtype: view.inputs[0]?.dtype, shape: undefined }];
     const shape = [...view.shape(0)];
@@ -126,6 +127,7 @@ export function splitSizes(view: OpView, size: number): number[] | undefined {
 export const split: OpFamily = {
   ops: ['Split'],
   infer(view) {
+    view.takes(1, 2);
     const shape = view.shape(0);
     const axis = axisOf(view, view.attributes.int('axis', 0), shape.length);
     const sizes = splitSizes(view, shape[axis] ?? 0);

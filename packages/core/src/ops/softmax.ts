@@ -9,15 +9,22 @@ import { axisOf, emitCopy, like, type OpFamily, type OpView, whole } from './op.
 /** A maximum, a subtraction, an exponential, a sum and a division for each element. */
 const FLOPS_PER_ELEMENT = 5;
 
+function axisOfNode(view: OpView): number {
+  return axisOf(view, view.attributes.int('axis', view.opset < 13 ? 1 : -1), view.shape(0).length);
+}
+
 function normalises(view: OpView, axis: number): boolean {
-  const rank = view.shape(0).length;
-  const first = axisOf(view, view.attributes.int('axis', view.opset < 13 ? 1 : -1), rank);
+  const first = axisOfNode(view);
   return view.opset < 13 ? axis >= first : axis === first;
 }
 
 export const softmax: OpFamily = {
   ops: ['Softmax', 'LogSoftmax', 'Hardmax'],
-  infer: (view) => like(view, view.shape(0)),
+  infer(view) {
+    view.takes(1);
+    axisOfNode(view);
+    return like(view, view.shape(0));
+  },
   flops: (view) => FLOPS_PER_ELEMENT * elements(view.shape(0)),
   rows(view, [axis]) {
     if (normalises(view, axis as number)) return whole('normalises over the rows');

@@ -17,6 +17,7 @@ function permutation(view: OpView): number[] {
 export const transpose: OpFamily = {
   ops: ['Transpose'],
   infer(view) {
+    view.takes(1);
     const shape = view.shape(0);
     return like(
       view,
