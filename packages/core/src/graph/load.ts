@@ -6,8 +6,10 @@ import { DistrEdgeError } from '../errors.js';
 import {
   type AttributeProto,
   AttributeType,
+  type DimensionProto,
   type GraphProto,
   type NodeProto,
+  type TypeProto,
   type ValueInfoProto,
 } from '../onnx/proto.js';
 import { dtypeOf, type ExternalData, tensorOf } from '../onnx/tensor-proto.js';
@@ -15,6 +17,7 @@ import { decodeModelProto } from '../onnx/wire.js';
 import type { Tensor } from '../tensor.js';
 import type { Graph, Node, TensorType } from './graph.js';
 import { inferTypes } from './infer.js';
+import { rewrite } from './rewrite.js';
 
 export interface LoadOptions {
   /** Shapes to bind inputs to, by name; needed only where the file leaves dimensions open. */
@@ -82,7 +85,7 @@ export function loadGraph(bytes: Uint8Array, options: LoadOptions = {}): Graph {
     types,
     constants,
   };
-  return withoutDead(inferTypes(graph, declared));
+  return withoutDead(rewrite(inferTypes(graph, declared)));
 }
 
 /** The external files a model refers to, relative to its own folder. */
@@ -96,8 +99,14 @@ export function externalLocations(bytes: Uint8Array): string[] {
   return [...new Set(locations)];
 }
 
+/** The dimensions as the file states them; none for a scalar, undefined where it says nothing. */
+function dimsOf(type: TypeProto | undefined): readonly DimensionProto[] | undefined {
+  const shape = type?.tensorType?.shape;
+  return shape === undefined ? undefined : (shape.dim ?? []);
+}
+
 function declaredType({ type }: ValueInfoProto): TensorType {
-  const dims = type?.tensorType?.shape?.dim?.map(({ dimValue }) => (dimValue === undefined ? -1 : Number(dimValue)));
+  const dims = dimsOf(type)?.map(({ dimValue }) => (dimValue === undefined ? -1 : Number(dimValue)));
   const known = dims?.every((dim) => dim >= 0) ? dims : undefined;
   return { dtype: dtypeOf(type?.tensorType?.elemType), shape: known };
 }
@@ -107,9 +116,13 @@ function boundType({ name = '', type }: ValueInfoProto, { shapes, size = DEFAULT
   const where = `input '${name}'`;
   const dtype = dtypeOf(type?.tensorType?.elemType);
   if (dtype === undefined) {
-    throw new DistrEdgeError('MODEL_INVALID', 'an input is not a tensor of numbers', { where });
+    throw new DistrEdgeError('MODEL_INVALID', 'an input is not a tensor of numbers', {
+      where,
+      got: `ONNX element type ${type?.tensorType?.elemType ?? 'unknown'}`,
+      hint: 'text, sequences and maps cannot be sent: export the network without what prepares its input',
+    });
   }
-  const dims = type?.tensorType?.shape?.dim;
+  const dims = dimsOf(type);
   const given = shapes !== undefined && Object.hasOwn(shapes, name) ? shapes[name] : undefined;
   if (dims === undefined) {
     if (given !== undefined) return { dtype, shape: given };

@@ -1,12 +1,19 @@
 /** Every op family, by the op types it answers for. Supporting a new op is one entry here and its golden vectors. */
 import type { Node } from '../graph/graph.js';
-import { batchNormalization } from './batch-normalization.js';
 import { concat } from './concat.js';
 import { conv } from './conv.js';
 import { convTranspose } from './conv-transpose.js';
 import { depthToSpace, spaceToDepth } from './depth-space.js';
 import { expand, gather, gatherElements, tile } from './gather.js';
 import { matmul } from './matmul.js';
+import {
+  batchNormalization,
+  imageNormalization,
+  layerNormalization,
+  lpNormalization,
+  lrn,
+  meanVarianceNormalization,
+} from './normalization.js';
 import type { OpFamily } from './op.js';
 import { pad } from './pad.js';
 import { pointwise } from './pointwise.js';
@@ -14,13 +21,23 @@ import { pool } from './pool.js';
 import { argExtreme, globalAveragePool, globalLpPool, globalMaxPool, reduce } from './reduce.js';
 import { reshape } from './reshape.js';
 import { resize } from './resize.js';
+import { rowMoments } from './row-moments.js';
 import { shapes, topK } from './shape.js';
 import { slice, split } from './slice.js';
 import { softmax } from './softmax.js';
 import { transpose } from './transpose.js';
 
 const FAMILIES: readonly OpFamily[] = [
-  ...[conv, convTranspose, pool, batchNormalization, pointwise, resize, pad, depthToSpace, spaceToDepth],
+  ...[conv, convTranspose, pool, pointwise, resize, pad, depthToSpace, spaceToDepth],
+  ...[
+    batchNormalization,
+    layerNormalization,
+    imageNormalization,
+    meanVarianceNormalization,
+    lpNormalization,
+    lrn,
+    rowMoments,
+  ],
   ...[concat, slice, split, reshape, transpose, gather, gatherElements, expand, tile, shapes, topK],
   ...[reduce, argExtreme, globalAveragePool, globalMaxPool, globalLpPool, softmax, matmul],
 ];
