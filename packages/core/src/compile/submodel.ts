@@ -5,6 +5,7 @@
  */
 import { DistrEdgeError } from '../errors.js';
 import type { LocalRule } from '../ops/op.js';
+import { familyOf } from '../ops/registry.js';
 import type { Analysis, PlacedNode } from '../rows/analysis.js';
 import { equal, type Range } from '../rows/range.js';
 import { type BuiltModel, type Port, SubModelBuilder } from './builder.js';
@@ -189,11 +190,13 @@ class StepWriter {
     return value;
   }
 
-  #wholeNode({ node }: PlacedNode): void {
+  #wholeNode({ node, view }: PlacedNode): void {
     if (node.outputs.every((name) => name === '' || this.#whole.has(name))) return;
     for (const capture of node.captures) this.#named(capture);
     const inputs = node.inputs.map((name) => this.#all(name));
-    this.#build.copy(node, inputs, node.outputs);
+    const family = familyOf(node);
+    if (family?.emitWhole === undefined) this.#build.copy(node, inputs, node.outputs);
+    else family.emitWhole(view, this.#build, inputs);
     for (const output of node.outputs) {
       if (output === '') continue;
       this.#whole.add(output);

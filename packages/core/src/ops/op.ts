@@ -186,6 +186,8 @@ export interface OpFamily {
    * (a logistic function around ½). Two right implementations may differ by it. Default: 0.
    */
   resolution?(view: OpView): number;
+  /** Writes the op on whole inputs, for ops that no engine knows. Default: the node as it stands. */
+  emitWhole?(view: OpView, build: ModelBuilder, inputs: readonly string[]): void;
   /** `axes[i]` is the row axis of input `i`; at least one is defined. */
   rows(view: OpView, axes: readonly (number | undefined)[]): RowRule;
 }

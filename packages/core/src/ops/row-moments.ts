@@ -5,7 +5,7 @@
  * keeps its digits where the mean of squares minus the square of the mean would lose them.
  */
 import { elements, floatTensor, intTensor } from '../tensor.js';
-import { type OpFamily, type OpView, type RowRule, whole } from './op.js';
+import { type GlobalRule, type OpFamily, type OpView, type RowRule, whole } from './op.js';
 
 /** Input: [N, C, spatial axes]. Outputs, mean first: [N, C, 1, …]. Attributes: `groups` of channels, `epsilon`. */
 export const rowMoments: OpFamily = {
@@ -20,9 +20,16 @@ export const rowMoments: OpFamily = {
     const axis = axes[0] as number;
     return axis < 2 ? whole('its rows are not along a spatial axis') : momentsRule(view, axis);
   },
+  emitWhole(view, build, [x = '']) {
+    const rule = momentsRule(view, 2);
+    const rows = { from: 0, to: view.shape(0)[2] ?? 1 };
+    const sum = `${view.node.outputs[0] || view.node.name}~whole`;
+    rule.reduce(build, x, rows, sum);
+    rule.combine(build, build.reshape(sum, [1, ...rule.partial.shape]), [rows], view.node.outputs);
+  },
 };
 
-function momentsRule(view: OpView, axis: number): RowRule {
+function momentsRule(view: OpView, axis: number): GlobalRule {
   const shape = view.shape(0);
   const [batch = 1, channels = 1, ...spatial] = shape;
   const groups = view.attributes.int('groups', channels);
