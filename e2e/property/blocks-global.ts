@@ -1,8 +1,18 @@
 /** Random blocks with ops that look at all rows: squeeze-and-excite and its kin, undividable ops in the middle, heads. */
 import { reduced } from './blocks-pointwise.js';
-import type { Block } from './blocks-window.js';
+import { type Block, batchOf } from './blocks-window.js';
 import type { Choices } from './choices.js';
 import type { ModelWriter, Value } from './model-writer.js';
+
+const REDUCTIONS = [
+  'ReduceMax',
+  'ReduceL2',
+  'ReduceSum',
+  'ReduceMin',
+  'ReduceL1',
+  'ReduceSumSquare',
+  'ReduceLogSumExp',
+];
 
 /** A map of one pixel: [1, channels, 1, …]. */
 function pooled(w: ModelWriter, c: Choices, x: Value): Value {
@@ -13,8 +23,8 @@ function pooled(w: ModelWriter, c: Choices, x: Value): Value {
     'ReduceMean',
     'GlobalMaxPool',
     'AveragePool',
-    'ReduceMax',
-    'ReduceL2',
+    ...REDUCTIONS,
+    'GlobalLpPool',
     'twice',
   );
   if (kind.startsWith('Global')) return w.node(kind, [x], {}, shape);
@@ -33,7 +43,7 @@ function excited(w: ModelWriter, c: Choices, pool: Value): Value {
   const hidden = c.int(1, 4);
   if (kind === 'conv') {
     const one = w.node('Conv', [pool, w.weight([hidden, channels, ...spatial.map(() => 1)]), w.weight([hidden])], {}, [
-      1,
+      batchOf(pool),
       hidden,
       ...spatial,
     ]);
@@ -41,14 +51,17 @@ function excited(w: ModelWriter, c: Choices, pool: Value): Value {
     const two = w.node('Conv', [bent, w.weight([channels, hidden, ...spatial.map(() => 1)])], {}, pool.shape);
     return w.node(c.of('Sigmoid', 'HardSigmoid', 'Tanh'), [two], {}, pool.shape);
   }
-  const flat = w.node('Flatten', [pool], {}, [1, channels]);
-  const one = w.node('Gemm', [flat, w.weight([hidden, channels]), w.weight([hidden])], { transB: 1 }, [1, hidden]);
-  const two = w.node('MatMul', [w.node('Relu', [one], {}, [1, hidden]), w.weight([hidden, channels])], {}, [
-    1,
+  const flat = w.node('Flatten', [pool], {}, [batchOf(pool), channels]);
+  const one = w.node('Gemm', [flat, w.weight([hidden, channels]), w.weight([hidden])], { transB: 1 }, [
+    batchOf(pool),
+    hidden,
+  ]);
+  const two = w.node('MatMul', [w.node('Relu', [one], {}, one.shape), w.weight([hidden, channels])], {}, [
+    batchOf(pool),
     channels,
   ]);
-  const gate = w.node('Sigmoid', [two], {}, [1, channels]);
-  return w.node('Reshape', [gate, w.ints([1, channels, ...spatial])], {}, pool.shape);
+  const gate = w.node('Sigmoid', [two], {}, [batchOf(pool), channels]);
+  return w.node('Reshape', [gate, w.ints([batchOf(pool), channels, ...spatial])], {}, pool.shape);
 }
 
 /** What is pooled over the whole image is joined to it again. */
@@ -113,7 +126,7 @@ const instanceNorm: Block = (w, c, x) => {
   }
   const groups = channels % 2 === 0 ? 2 : 1;
   const pixels = x.shape.slice(2).reduce((product, size) => product * size, channels / groups);
-  const apart = w.node('Reshape', [x, w.ints([0, groups, -1])], {}, [1, groups, pixels]);
+  const apart = w.node('Reshape', [x, w.ints([0, groups, -1])], {}, [batchOf(x), groups, pixels]);
   const ones = [w.floats(new Array<number>(groups).fill(1)), w.floats(new Array<number>(groups).fill(0))];
   const normal = w.node('InstanceNormalization', [apart, ...ones], { epsilon }, apart.shape);
   const back = w.node('Reshape', [normal, w.ints(x.shape)], {}, x.shape);
@@ -140,8 +153,8 @@ const undividable: Block = (w, c, x) => {
     }
     case 'gram': {
       if (rank !== 4) return [];
-      const turned = w.node('Transpose', [x], { perm: [0, 1, 3, 2] }, [1, channels, width, height]);
-      const product = w.node('MatMul', [x, turned], {}, [1, channels, height, height]);
+      const turned = w.node('Transpose', [x], { perm: [0, 1, 3, 2] }, [batchOf(x), channels, width, height]);
+      const product = w.node('MatMul', [x, turned], {}, [batchOf(x), channels, height, height]);
       return [w.node('Tanh', [product], {}, product.shape)];
     }
     case 'reverse':
@@ -155,14 +168,14 @@ const undividable: Block = (w, c, x) => {
       ];
     case 'merge': {
       if (rank !== 4) return [];
-      const shape = [1, channels, width, height];
+      const shape = [batchOf(x), channels, width, height];
       return [w.node('Reshape', [x, w.ints(shape)], {}, shape)];
     }
     case 'mix': {
       const size = x.shape.slice(1).reduce((product, dim) => product * dim, 1);
       if (size > 400) return [];
-      const flat = w.node('Flatten', [x], {}, [1, size]);
-      const mixed = w.node('MatMul', [flat, w.weight([size, size], Math.sqrt(3 / size))], {}, [1, size]);
+      const flat = w.node('Flatten', [x], {}, [batchOf(x), size]);
+      const mixed = w.node('MatMul', [flat, w.weight([size, size], Math.sqrt(3 / size))], {}, [batchOf(x), size]);
       return [w.node('Reshape', [mixed, w.ints(x.shape)], {}, x.shape)];
     }
     default:
@@ -190,19 +203,22 @@ export const head: Block = (w, c, x) => {
           x.shape.slice(2).map((_, index) => index + 2),
           false,
         )
-      : w.node('Flatten', [kind === 'flat' ? x : pooled(w, c, x)], {}, [1, wide]);
+      : w.node('Flatten', [kind === 'flat' ? x : pooled(w, c, x)], {}, [batchOf(x), wide]);
   let y: Value = flat;
   for (let layers = c.int(1, 3); layers > 0; layers--) {
     const [inputs, outputs] = [y.shape[1] as number, c.int(1, 9)];
     const scale = Math.sqrt(3 / inputs);
     if (c.rarely(2)) {
-      const product = w.node('MatMul', [y, w.weight([inputs, outputs], scale)], {}, [1, outputs]);
-      y = w.node('Add', [product, w.weight([outputs])], {}, [1, outputs]);
+      const product = w.node('MatMul', [y, w.weight([inputs, outputs], scale)], {}, [batchOf(x), outputs]);
+      y = w.node('Add', [product, w.weight([outputs])], {}, [batchOf(x), outputs]);
     } else if (c.of(false, true))
-      y = w.node('Gemm', [y, w.weight([outputs, inputs], scale), w.weight([outputs])], { transB: 1 }, [1, outputs]);
+      y = w.node('Gemm', [y, w.weight([outputs, inputs], scale), w.weight([outputs])], { transB: 1 }, [
+        batchOf(x),
+        outputs,
+      ]);
     else
       y = w.node('Gemm', [y, w.weight([inputs, outputs], scale), w.weight([1, outputs])], { alpha: { float: 0.5 } }, [
-        1,
+        batchOf(x),
         outputs,
       ]);
     if (layers > 1) y = w.node('Relu', [y], {}, y.shape);

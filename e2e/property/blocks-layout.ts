@@ -1,6 +1,6 @@
 /** Random blocks of ops that move values: joins, cuts, shuffles, blocks of pixels, channels last. */
 import type { Block } from './blocks-window.js';
-import { MAX_CHANNELS, MAX_SIZE } from './blocks-window.js';
+import { batchOf, MAX_CHANNELS, MAX_SIZE } from './blocks-window.js';
 import type { Choices } from './choices.js';
 import type { ModelWriter, Value } from './model-writer.js';
 
@@ -84,7 +84,7 @@ const focus: Block = (w, _, x) => {
     [0, 1],
     [1, 1],
   ].map((starts) => sliced(w, x, [2, 3], starts, [0x7fffffff, 0x7fffffff], [2, 2]));
-  return [w.node('Concat', phases, { axis: 1 }, [1, channels * 4, height / 2, width / 2])];
+  return [w.node('Concat', phases, { axis: 1 }, [batchOf(x), channels * 4, height / 2, width / 2])];
 };
 
 function reshaped(w: ModelWriter, x: Value, shape: readonly number[], written: readonly number[] = shape): Value {
@@ -105,9 +105,13 @@ const shuffle: Block = (w, c, x) => {
   const groups = [2, 3, 4].filter((group) => channels % group === 0);
   if (groups.length === 0) return [];
   const group = c.of(groups[0] as number, ...groups);
-  const apart = reshaped(w, x, [1, group, channels / group, ...spatial]);
+  const apart = reshaped(w, x, [batchOf(x), group, channels / group, ...spatial]);
   const turned = transposed(w, apart, [0, 2, 1, ...spatial.map((_, index) => index + 3)]);
-  const written = c.of([1, channels, ...spatial], [1, -1, ...spatial], [0, channels, -1, ...spatial.slice(1)]);
+  const written = c.of(
+    [batchOf(x), channels, ...spatial],
+    [batchOf(x), -1, ...spatial],
+    [0, channels, -1, ...spatial.slice(1)],
+  );
   return [reshaped(w, turned, x.shape, written)];
 };
 
@@ -120,18 +124,18 @@ const blocks: Block = (w, c, x) => {
   const exported = c.rarely(2);
   if (c.of('down', 'up') === 'down') {
     if (height % size > 0 || width % size > 0 || channels * square > MAX_CHANNELS) return [];
-    const shape = [1, channels * square, height / size, width / size];
+    const shape = [batchOf(x), channels * square, height / size, width / size];
     if (!exported) return [w.node('SpaceToDepth', [x], { blocksize: size }, shape)];
-    const apart = reshaped(w, x, [1, channels, height / size, size, width / size, size]);
+    const apart = reshaped(w, x, [batchOf(x), channels, height / size, size, width / size, size]);
     return [reshaped(w, transposed(w, apart, c.of([0, 3, 5, 1, 2, 4], [0, 1, 3, 5, 2, 4])), shape)];
   }
   if (channels % square > 0 || height * size > MAX_SIZE || width * size > MAX_SIZE) return [];
-  const shape = [1, channels / square, height * size, width * size];
+  const shape = [batchOf(x), channels / square, height * size, width * size];
   if (!exported) {
     const mode = w.opset < 11 ? {} : { mode: c.of('DCR', 'CRD') };
     return [w.node('DepthToSpace', [x], { blocksize: size, ...mode }, shape)];
   }
-  const apart = reshaped(w, x, [1, channels / square, size, size, height, width]);
+  const apart = reshaped(w, x, [batchOf(x), channels / square, size, size, height, width]);
   return [reshaped(w, transposed(w, apart, [0, 1, 4, 2, 5, 3]), shape)];
 };
 
@@ -143,10 +147,16 @@ const channelsLast: Block = (w, c, x) => {
   const flat = c.rarely(3);
   let y = transposed(w, x, [0, ...axes, 1]);
   const pixels = spatial.reduce((product, size) => product * size, 1);
-  if (flat) y = reshaped(w, y, [1, pixels, channels], c.rarely(2) ? [1, -1, channels] : [1, pixels, channels]);
+  if (flat)
+    y = reshaped(
+      w,
+      y,
+      [batchOf(y), pixels, channels],
+      c.rarely(2) ? [batchOf(y), -1, channels] : [batchOf(y), pixels, channels],
+    );
   const last = inner(w, c, y);
   const count = last.shape.at(-1) as number;
-  const back = flat ? reshaped(w, last, [1, ...spatial, count]) : last;
+  const back = flat ? reshaped(w, last, [batchOf(x), ...spatial, count]) : last;
   return [transposed(w, back, [0, rank - 1, ...spatial.map((_, index) => index + 1)])];
 };
 

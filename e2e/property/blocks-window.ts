@@ -6,6 +6,11 @@ import type { ModelWriter, Value } from './model-writer.js';
 /** Adds nodes that read `x`, and perhaps values of the same shape from `pool`; returns what they make, the main value last. */
 export type Block = (w: ModelWriter, c: Choices, x: Value, pool: readonly Value[]) => readonly Value[];
 
+/** Number of images. */
+export function batchOf({ shape }: Value): number {
+  return shape[0] as number;
+}
+
 /** No axis grows beyond this. */
 export const MAX_SIZE = 40;
 export const MAX_CHANNELS = 12;
@@ -91,7 +96,7 @@ const conv: Block = (w, c, x) => {
   const weight = w.weight([count, channels / group, ...kernel], Math.sqrt(3 / fan));
   if (c.rarely(3)) delete attributes['kernel_shape'];
   const inputs = bias ? [x, weight, w.weight([count], 0.5)] : [x, weight];
-  return [w.node('Conv', inputs, group === 1 ? attributes : { ...attributes, group }, [1, count, ...outputs])];
+  return [w.node('Conv', inputs, group === 1 ? attributes : { ...attributes, group }, [batchOf(x), count, ...outputs])];
 };
 
 const convTranspose: Block = (w, c, x) => {
@@ -130,7 +135,7 @@ const convTranspose: Block = (w, c, x) => {
   }
   const weight = w.weight([channels, each, ...kernel], Math.sqrt(2 / channels));
   const inputs = c.rarely(2) ? [x, weight, w.weight([each * group], 0.5)] : [x, weight];
-  return [w.node('ConvTranspose', inputs, attributes, [1, each * group, ...outputs])];
+  return [w.node('ConvTranspose', inputs, attributes, [batchOf(x), each * group, ...outputs])];
 };
 
 const pool: Block = (w, c, x) => {

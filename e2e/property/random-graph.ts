@@ -4,6 +4,7 @@
  * fast-check value, which therefore shrinks by dropping blocks and by making them plainer.
  */
 import fc from 'fast-check';
+import { ATTENTION_BLOCKS } from './blocks-attention.js';
 import { GLOBAL_BLOCKS, head } from './blocks-global.js';
 import { LAYOUT_BLOCKS } from './blocks-layout.js';
 import { POINTWISE_BLOCKS } from './blocks-pointwise.js';
@@ -16,6 +17,7 @@ const BLOCKS: Readonly<Record<string, Block>> = {
   ...WINDOW_BLOCKS,
   ...LAYOUT_BLOCKS,
   ...GLOBAL_BLOCKS,
+  ...ATTENTION_BLOCKS,
 };
 
 /** Ops that networks have more of than of others. */
@@ -27,6 +29,7 @@ const FREQUENT: Readonly<Record<string, number>> = {
   resize: 2,
   squeezeExcite: 2,
   channelsLast: 2,
+  resizeLike: 2,
 };
 
 export interface BlockRecipe {
@@ -40,6 +43,7 @@ export interface GraphRecipe {
   readonly opset: number;
   /** Dimensions of an image: [height], [height, width] or [depth, height, width]. */
   readonly spatial: readonly number[];
+  readonly batch: number;
   readonly channels: number;
   /** What else the model is given: an image of the same size, one twice as large, a vector; or the first is of bytes. */
   readonly extras: readonly ('same' | 'larger' | 'vector' | 'bytes')[];
@@ -82,6 +86,7 @@ export function graphRecipe(blocks = 10): fc.Arbitrary<GraphRecipe> {
         ),
       },
     ),
+    batch: fc.oneof({ weight: 7, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: fc.constantFrom(2, 3) }),
     channels: fc.integer({ min: 1, max: 6 }),
     extras: fc.oneof(
       { weight: 4, arbitrary: fc.constant([]) },
@@ -108,7 +113,7 @@ export function graphRecipe(blocks = 10): fc.Arbitrary<GraphRecipe> {
 export function buildGraph(recipe: GraphRecipe): RandomModel {
   const w = new ModelWriter(recipe.opset, recipe.seed, recipe.constantNodes);
   const values: Value[] = [];
-  const shape = [1, recipe.channels, ...recipe.spatial];
+  const shape = [recipe.batch, recipe.channels, ...recipe.spatial];
   const bytes = recipe.extras.includes('bytes');
   const image = w.input('image', shape, bytes ? 'uint8' : 'float32');
   if (!bytes) values.push(image);
@@ -117,7 +122,7 @@ export function buildGraph(recipe: GraphRecipe): RandomModel {
     values.push(w.node('Mul', [real, w.floats([1 / 255], [])], {}, shape));
   }
   if (recipe.extras.includes('larger'))
-    values.unshift(w.input('larger', [1, 2, ...recipe.spatial.map((size) => size * 2)]));
+    values.unshift(w.input('larger', [recipe.batch, 2, ...recipe.spatial.map((size) => size * 2)]));
   if (recipe.extras.includes('same')) values.unshift(w.input('same', shape));
   if (recipe.extras.includes('vector')) {
     const vector = w.input('vector', [1, 4]);

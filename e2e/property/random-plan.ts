@@ -80,19 +80,20 @@ export function buildPlan(analysis: Analysis, recipe: PlanRecipe): Plan {
     const tiled: PlanVolume = { end, parts: tiling(item.parts, rowsOf(analysis, end), devices, recipe.classical) };
     return item.gather === undefined ? [tiled] : [tiled, { gather: item.gather % devices }];
   });
+  const turns = recipe.order === undefined ? [] : shuffled([...Array(devices).keys()], seeded(recipe.order));
   const plan: Plan = {
     version: 1,
     devices,
     volumes,
     ...headOf(analysis, recipe),
-    ...(recipe.order === undefined ? {} : { order: shuffled([...Array(devices).keys()], seeded(recipe.order)) }),
+    ...(recipe.order === undefined ? {} : { order: turns.slice(recipe.order % 2) }),
   };
   return recipe.schedule === undefined ? plan : { ...plan, schedule: randomSchedule(analysis, plan, recipe.schedule) };
 }
 
 function tiling(parts: readonly PartRecipe[], rows: number, devices: number, classical: boolean): PlanPart[] {
-  const weights: number[] = parts.map(({ weight }) => weight);
-  if (weights.every((weight) => weight === 0)) weights[0] = 1;
+  const weights = parts.map(({ weight }) => weight);
+  if (!weights.some((weight) => weight > 0)) weights[0] = 1;
   if (classical) {
     const each: number[] = Array.from({ length: devices }, (_, index) => weights[index] ?? 0);
     return weightedParts(each.some((weight) => weight > 0) ? each : each.map(() => 1), rows);
