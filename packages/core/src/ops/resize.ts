@@ -38,10 +38,12 @@ export const resize: OpFamily = {
     const row = sizes[axis] as AxisSize;
     // onnxruntime copies where no size changes, whatever the scales say.
     if (sizes.every(({ inputs, outputs }) => inputs === outputs)) return copyRows(view, axis);
-    const float = view.inputs[0]?.dtype === 'float32';
-    if (sampling.mode !== 'nearest' && !float && row.scale !== 1)
+    const others = sizes.every((size, other) => other === axis || made(size));
+    if (sampling.mode !== 'nearest' && view.inputs[0]?.dtype !== 'float32' && !(row.scale === 1 && others)) {
       return whole('it rounds between rows of whole numbers');
-    return actsAlike(sampling, row) ? windowRows(view, sizes, sampling, axis) : mixRows(view, sizes, sampling, axis);
+    }
+    const alike = others && actsAlike(sampling, row);
+    return alike ? windowRows(view, sizes, sampling, axis) : mixRows(view, sizes, sampling, axis);
   },
 };
 
@@ -57,6 +59,15 @@ const LOCAL = new Set([
 function actsAlike({ mode, coordinates }: Sampling, { inputs, outputs, scale }: AxisSize): boolean {
   if (!Number.isInteger(scale) || outputs !== inputs * scale || !LOCAL.has(coordinates)) return false;
   return scale > 1 && (mode === 'nearest' || Number.isInteger(Math.log2(scale)));
+}
+
+/**
+ * Whether onnxruntime makes this size from this scale. It computes in float32 as it runs, but in double precision as it
+ * loads: the size must come out the same both ways.
+ */
+function made({ inputs, outputs, scale }: AxisSize): boolean {
+  const size = scale * inputs;
+  return outputs === Math.trunc(Math.fround(size)) && outputs === Math.trunc(size);
 }
 
 /** The hull of the input rows behind these output rows. */
@@ -92,9 +103,9 @@ function windowRows(view: OpView, sizes: readonly AxisSize[], sampling: Sampling
       const before = out.from - from * row.scale;
       const after = to * row.scale - out.to;
       const uncut = before + after === 0;
-      const made = uncut ? output(0) : `${output(0)}~resized`;
-      resizeAxes(view, sizes, sampling, build, input(0), made, axis);
-      if (!uncut) build.slice(made, axis, before, after === 0 ? undefined : -after, output(0));
+      const resized = uncut ? output(0) : `${output(0)}~resized`;
+      emitScales(view, build, input(0), sizes, resized);
+      if (!uncut) build.slice(resized, axis, before, after === 0 ? undefined : -after, output(0));
     },
   };
 }
@@ -123,8 +134,8 @@ function mixRows(view: OpView, sizes: readonly AxisSize[], sampling: Sampling, a
 }
 
 /**
- * Resizes every axis whose scale is not 1: by the op itself where it makes just these sizes from these scales (it computes
- * them in float32 and copies where nothing changes), tap by tap where it would not. Axis `sure` needs no check.
+ * Resizes every axis whose scale is not 1: by the op itself where it makes just these sizes from these scales, tap by tap
+ * where it would not. (It copies where no size changes.)
  */
 function resizeAxes(
   view: OpView,
@@ -133,18 +144,10 @@ function resizeAxes(
   build: ModelBuilder,
   x: string,
   output: string,
-  sure?: number,
 ): string {
   const scaled = (size: AxisSize): boolean => size.scale !== 1;
-  // It computes them in float32 as it runs, but in double precision as it loads: a size must come out the same both ways.
-  const exact = sizes.every(({ inputs, outputs, scale }, axis) => {
-    const size = scale * inputs;
-    return axis === sure || (outputs === Math.trunc(Math.fround(size)) && outputs === Math.trunc(size));
-  });
-  const changes = sizes.some((size) => size.inputs !== size.outputs);
-  if (exact && changes) {
-    const scales = sizes.map(({ scale }) => scale);
-    return emitScales(view, build, x, scales, output);
+  if (sizes.every(made) && sizes.some((size) => size.inputs !== size.outputs)) {
+    return emitScales(view, build, x, sizes, output);
   }
   const last = sizes.findLastIndex(scaled);
   return sizes.reduce((value, size, axis) => {
@@ -156,7 +159,8 @@ function resizeAxes(
 }
 
 /** The node itself with scales for all axes instead of whatever it was given. */
-function emitScales(view: OpView, build: ModelBuilder, x: string, scales: readonly number[], output: string): string {
+function emitScales(view: OpView, build: ModelBuilder, x: string, sizes: readonly AxisSize[], output: string): string {
+  const scales = sizes.map(({ scale }) => scale);
   const attributes: Node['attributes'] = new Map(view.node.attributes);
   const dropped = new Map([...attributes].filter(([name]) => name !== 'axes' && name !== 'keep_aspect_ratio_policy'));
   if (view.opset < 9) {
