@@ -145,6 +145,73 @@ const choose: Block = (w, c, x) => {
   ];
 };
 
+/** A leaky rectifier by comparison, so that truth values have rows; or the same with the truth as a number. */
+const select: Block = (w, c, x) => {
+  if (w.opset < 9) return [];
+  const positive = w.node('Greater', [x, w.floats([0], [])], {}, x.shape);
+  const small = w.node('Mul', [x, w.floats([0.1], [])], {}, x.shape);
+  const kind = c.of('where', 'cast', 'not');
+  if (kind === 'cast') {
+    const factor = w.node('Cast', [positive], { to: 1 }, x.shape);
+    return [w.node('Mul', [x, factor], {}, x.shape)];
+  }
+  if (kind === 'where') return [w.node('Where', [positive, x, small], {}, x.shape)];
+  return [w.node('Where', [w.node('Not', [positive], {}, x.shape), small, x], {}, x.shape)];
+};
+
+/** One of two functions, chosen by the mean of the image: a node with subgraphs that read a value from outside. */
+const branch: Block = (w, c, x) => {
+  const all = x.shape.map((_, axis) => axis);
+  const mean = reduced(w, 'ReduceMean', x, all, false);
+  const condition = w.node('Less', [mean, w.floats([c.of(1000, -1000)], [])], {}, []);
+  return [w.branch(condition, x, ['Relu', 'Tanh'])];
+};
+
+/** Constants as high as the image joined to it: CoordConv's coordinates. */
+const coordConv: Block = (w, c, x) => {
+  const channels = (x.shape[1] as number) + 1;
+  if (channels > MAX_CHANNELS) return [];
+  const map = w.weight(x.shape.map((size, axis) => (axis === 1 ? 1 : size)));
+  const parts = c.rarely(2) ? [map, x] : [x, map];
+  return [
+    w.node(
+      'Concat',
+      parts,
+      { axis: 1 },
+      x.shape.map((size, axis) => (axis === 1 ? channels : size)),
+    ),
+  ];
+};
+
+/** Products with a constant matrix from either side, over the channels, the columns or the rows. */
+const project: Block = (w, c, x) => {
+  const [, channels = 1, height = 1, width = 1] = x.shape;
+  const count = c.int(1, 6);
+  const kind = x.shape.length === 4 ? c.of('channels', 'columns', 'rows') : 'channels';
+  if (kind === 'columns') {
+    return [w.node('MatMul', [x, w.weight([width, count], Math.sqrt(3 / width))], {}, [...x.shape.slice(0, 3), count])];
+  }
+  if (kind === 'rows') {
+    const shape = [batchOf(x), channels, count, width];
+    return [w.node('MatMul', [w.weight([count, height], Math.sqrt(3 / height)), x], {}, shape)];
+  }
+  const pixels = x.shape.slice(2).reduce((product, size) => product * size, 1);
+  const flat = w.node('Reshape', [x, w.ints([0, channels, -1])], {}, [batchOf(x), channels, pixels]);
+  const product = w.node('MatMul', [w.weight([count, channels]), flat], {}, [batchOf(x), count, pixels]);
+  // A constant as long as the image has pixels.
+  const placed = c.rarely(2) ? w.node('Add', [product, w.weight([count, pixels])], {}, product.shape) : product;
+  const shape = [batchOf(x), count, ...x.shape.slice(2)];
+  return [w.node('Reshape', [placed, w.ints(shape)], {}, shape)];
+};
+
+/** Double precision for a while. */
+const double: Block = (w, c, x) => {
+  const wide = w.node('Cast', [x], { to: 11 }, x.shape);
+  const bent = w.node(c.of('Neg', 'Relu'), [wide], {}, x.shape);
+  const sum = c.rarely(2) ? w.node('Add', [bent, wide], {}, x.shape) : bent;
+  return [w.node('Cast', [sum], { to: 1 }, x.shape)];
+};
+
 export const ATTENTION_BLOCKS: Readonly<Record<string, Block>> = {
   coordinates,
   spatial,
@@ -153,4 +220,9 @@ export const ATTENTION_BLOCKS: Readonly<Record<string, Block>> = {
   nonLocal,
   unpool,
   choose,
+  select,
+  branch,
+  coordConv,
+  project,
+  double,
 };

@@ -183,7 +183,14 @@ function inner(w: ModelWriter, c: Choices, y: Value): Value {
     return reshaped(w, product, [...rest, count]);
   }
   const product = w.node('MatMul', [y, weight], {}, [...rest, count]);
-  return c.rarely(2) ? w.node('Add', [product, w.weight([count])], {}, product.shape) : product;
+  switch (c.of('bias', 'none', 'places')) {
+    case 'bias':
+      return w.node('Add', [product, w.weight([count])], {}, product.shape);
+    case 'places':
+      return w.node('Add', [w.weight(product.shape.slice(1)), product], {}, product.shape);
+    default:
+      return product;
+  }
 }
 
 /** Turns the image by a corner: rows become columns. */

@@ -118,17 +118,38 @@ export class ModelWriter {
     return outputs;
   }
 
+  /** An If whose branches compute one op each of a value from outside. */
+  branch(condition: Value, x: Value, ops: readonly [string, string]): Value {
+    const output: Value = { name: `v${this.#count++}`, shape: x.shape };
+    const attribute = ['then_branch', 'else_branch'].map((name, index) => {
+      const made = `${output.name}_${name}`;
+      const node = [{ name: `${made}_node`, opType: ops[index] as string, input: [x.name], output: [made] }];
+      const g = { name: made, node, output: [typed(made, 'float32', x.shape)] };
+      return { name, type: AttributeType.graph, g };
+    });
+    const name = `n${this.#nodes.length}`;
+    this.#nodes.push({ name, opType: 'If', input: [condition.name], output: [output.name], attribute });
+    this.#lines.push(`${output.name}[${x.shape.join(',')}] = If(${condition.name}) ${ops.join(' or ')} of ${x.name}`);
+    return output;
+  }
+
   finish(outputs: readonly Value[]): RandomModel {
     const names = [...new Map(outputs.map((output) => [output.name, output])).values()];
+    // Old models list their weights among the inputs.
+    const old = this.opset < 11;
+    const weights = this.#initializers.map(({ name = '', dataType, dims }): ValueInfoProto => {
+      const dim = (dims ?? []).map((dimValue) => ({ dimValue }));
+      return { name, type: { tensorType: { elemType: dataType ?? 1, shape: { dim } } } };
+    });
     const bytes = encodeModelProto({
-      irVersion: 8n,
+      irVersion: old ? 3n : 8n,
       producerName: 'random',
       opsetImport: [{ domain: '', version: BigInt(this.opset) }],
       graph: {
         name: 'random',
         node: this.#nodes,
         initializer: this.#initializers,
-        input: this.#inputs,
+        input: old ? [...this.#inputs, ...weights] : this.#inputs,
         output: names.map(({ name, shape }) => typed(name, 'float32', shape)),
       },
     });

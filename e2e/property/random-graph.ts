@@ -45,8 +45,8 @@ export interface GraphRecipe {
   readonly spatial: readonly number[];
   readonly batch: number;
   readonly channels: number;
-  /** What else the model is given: an image of the same size, one twice as large, a vector; or the first is of bytes. */
-  readonly extras: readonly ('same' | 'larger' | 'vector' | 'bytes')[];
+  /** What else the model is given: an image of the same size, one twice as large, a vector; or the first is of bytes, or channels last. */
+  readonly extras: readonly ('same' | 'larger' | 'vector' | 'bytes' | 'channelsLast')[];
   readonly constantNodes: boolean;
   readonly blocks: readonly BlockRecipe[];
   readonly head: readonly number[] | undefined;
@@ -93,7 +93,13 @@ export function graphRecipe(blocks = 10): fc.Arbitrary<GraphRecipe> {
       {
         weight: 1,
         arbitrary: fc.uniqueArray(
-          fc.constantFrom('same' as const, 'larger' as const, 'vector' as const, 'bytes' as const),
+          fc.constantFrom(
+            'same' as const,
+            'larger' as const,
+            'vector' as const,
+            'bytes' as const,
+            'channelsLast' as const,
+          ),
           { minLength: 1, maxLength: 2 },
         ),
       },
@@ -114,13 +120,7 @@ export function buildGraph(recipe: GraphRecipe): RandomModel {
   const w = new ModelWriter(recipe.opset, recipe.seed, recipe.constantNodes);
   const values: Value[] = [];
   const shape = [recipe.batch, recipe.channels, ...recipe.spatial];
-  const bytes = recipe.extras.includes('bytes');
-  const image = w.input('image', shape, bytes ? 'uint8' : 'float32');
-  if (!bytes) values.push(image);
-  else {
-    const real = w.node('Cast', [image], { to: 1 }, shape);
-    values.push(w.node('Mul', [real, w.floats([1 / 255], [])], {}, shape));
-  }
+  values.push(imageOf(w, recipe, shape));
   if (recipe.extras.includes('larger'))
     values.unshift(w.input('larger', [recipe.batch, 2, ...recipe.spatial.map((size) => size * 2)]));
   if (recipe.extras.includes('same')) values.unshift(w.input('same', shape));
@@ -150,6 +150,19 @@ export function buildGraph(recipe: GraphRecipe): RandomModel {
   made ??= w.node('Relu', [values.at(-1)], {}, (values.at(-1) as Value).shape);
   const outputs = recipe.outputs.map((index) => values[values.length - 1 - (index % values.length)] as Value);
   return w.finish([made, ...outputs.filter(({ name }) => name.startsWith('v') && name !== 'vector')]);
+}
+
+/** The first image, with channels before rows, as real numbers. */
+function imageOf(w: ModelWriter, { extras, spatial }: GraphRecipe, shape: readonly number[]): Value {
+  const last = extras.includes('channelsLast');
+  const [batch = 1, channels = 1] = shape;
+  const dtype = extras.includes('bytes') ? 'uint8' : 'float32';
+  let image = w.input('image', last ? [batch, ...spatial, channels] : shape, dtype);
+  const rank = shape.length;
+  const perm = [0, rank - 1, ...spatial.map((_, axis) => axis + 1)];
+  if (last) image = w.node('Transpose', [image], { perm }, shape);
+  if (dtype === 'float32') return image;
+  return w.node('Mul', [w.node('Cast', [image], { to: 1 }, shape), w.floats([1 / 255], [])], {}, shape);
 }
 
 /** Images only, none too large. */

@@ -58,7 +58,7 @@ const volume = fc.record({
 
 export const planRecipe: fc.Arbitrary<PlanRecipe> = fc.record({
   devices: fc.integer({ min: 1, max: MAX_DEVICES }),
-  volumes: fc.array(volume, { minLength: 1, maxLength: 6, size: 'max' }),
+  volumes: fc.array(volume, { minLength: 1, maxLength: 9, size: 'max' }),
   classical: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, { weight: 1, arbitrary: fc.constant(true) }),
   head: fc.option(fc.oneof(device, fc.array(part, { minLength: 1, maxLength: 4 })), { nil: undefined }),
   order: fc.option(fc.nat({ max: 999 }), { nil: undefined }),
