@@ -29,7 +29,7 @@ export const depthToSpace: OpFamily = {
   },
   rows(view, axes) {
     const { block } = sizesOf(view);
-    const axis = axes[0] as number;
+    const [axis = 0] = axes;
     if (axis < 2) return whole('its rows are not along a spatial axis');
     const blocks = (out: Range): Range => ({ from: Math.floor(out.from / block), to: Math.ceil(out.to / block) });
     return {
@@ -63,7 +63,7 @@ export const spaceToDepth: OpFamily = {
   },
   rows(view, axes) {
     const { block } = sizesOf(view);
-    const axis = axes[0] as number;
+    const [axis = 0] = axes;
     if (axis < 2) return whole('its rows are not along a spatial axis');
     return {
       kind: 'local',

@@ -22,7 +22,7 @@ function onlyAxis(axes: readonly (number | undefined)[]): number | undefined {
   return axes.some((other, index) => index > 0 && other !== undefined) ? undefined : axes[0];
 }
 
-const COMPUTED = whole('its weights are computed from the image');
+const COMPUTED = whole('an input beside the image is computed from it');
 
 export const batchNormalization: OpFamily = {
   ops: ['BatchNormalization'],
@@ -49,7 +49,8 @@ export const lrn: OpFamily = {
   infer: (view) => like(view, view.shape(0)),
   flops: (view) => elements(view.shape(0)) * (2 * view.attributes.int('size', 1) + 3),
   rows(view, axes) {
-    const axis = axes[0] as number;
+    const axis = onlyAxis(axes);
+    if (axis === undefined) return COMPUTED;
     return axis === 1 ? whole('it sums over rows, which are channels') : ownRow(view, axis);
   },
 };
@@ -81,7 +82,8 @@ export const lpNormalization: OpFamily = {
   infer: (view) => like(view, view.shape(0)),
   flops: (view) => 3 * elements(view.shape(0)),
   rows(view, axes) {
-    const axis = axes[0] as number;
+    const axis = onlyAxis(axes);
+    if (axis === undefined) return COMPUTED;
     const over = axisOf(view, view.attributes.int('axis', -1), view.shape(0).length);
     return axis === over ? whole('it normalises over rows') : ownRow(view, axis);
   },
@@ -92,7 +94,8 @@ export const meanVarianceNormalization: OpFamily = {
   infer: (view) => like(view, view.shape(0)),
   flops: (view) => 6 * elements(view.shape(0)),
   rows(view, axes) {
-    const axis = axes[0] as number;
+    const axis = onlyAxis(axes);
+    if (axis === undefined) return COMPUTED;
     const rank = view.shape(0).length;
     const over = (view.attributes.ints('axes') ?? [0, 2, 3]).map((item) => axisOf(view, item, rank));
     return over.includes(axis) ? whole('it normalises over rows') : ownRow(view, axis);

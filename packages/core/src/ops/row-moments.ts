@@ -17,7 +17,7 @@ export const rowMoments: OpFamily = {
   },
   flops: (view) => 4 * elements(view.shape(0)),
   rows(view, axes): RowRule {
-    const axis = axes[0] as number;
+    const [axis = 0] = axes;
     return axis < 2 ? whole('its rows are not along a spatial axis') : momentsRule(view, axis);
   },
   emitWhole(view, build, [x = '']) {
