@@ -168,8 +168,9 @@ export function expanded(tensor: Tensor, shape: Shape): Tensor {
 
 /** A tensor of this shape whose element at [i, j, …] is the source's at `place(0, i) + place(1, j) + …`. */
 function moved({ dtype, data }: Tensor, shape: Shape, place: (axis: number, index: number) => number): Tensor {
+  if (elements(shape) === 0) return { dtype, shape, data: new Uint8Array(0) };
   const size = DTYPE_BYTES[dtype];
-  let places: number[] = elements(shape) === 0 ? [] : [0];
+  let places = [0];
   shape.forEach((dim, axis) => {
     const along = Array.from({ length: dim }, (_, index) => place(axis, index));
     places = places.flatMap((start) => along.map((offset) => start + offset));

@@ -44,6 +44,11 @@ describe('foldNode', () => {
     expect(foldNode(new OpView(node, 13, new Map(), new Map([['in0', intTensor([1])]]), false))).toBeUndefined();
   });
 
+  test('makes an empty tensor at once, however large its other dimensions', () => {
+    const shape = [0, 2 ** 31, 0, 2 ** 31];
+    expect(foldNode(view('ConstantOfShape', [intTensor(shape)]))?.[0]).toEqual(floatTensor([], shape));
+  });
+
   test('leaves what is larger than its limit, whatever it would be made from', () => {
     expect(foldNode(view('ConstantOfShape', [intTensor([FOLD_LIMIT])]))?.[0]?.shape).toEqual([FOLD_LIMIT]);
     for (const size of [FOLD_LIMIT + 1, Number.MAX_SAFE_INTEGER]) {

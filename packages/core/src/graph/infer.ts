@@ -52,7 +52,8 @@ function folded(view: OpView, constants: ReadonlyMap<string, Tensor>): readonly 
 }
 
 function checkedSize(view: OpView, type: TensorType): TensorType {
-  if (type.shape === undefined || elements(type.shape) <= MAX_ELEMENTS) return type;
+  // Where one dimension is 0 the others may not be any size either: they are rows to cut, or loops to run.
+  if (type.shape === undefined || elements(type.shape.map((dim) => dim || 1)) <= MAX_ELEMENTS) return type;
   throw new DistrEdgeError('MODEL_LIMIT', 'a result would be too large to compute', {
     where: `${view.node.op} '${view.node.name}'`,
     expected: `≤ ${MAX_ELEMENTS} elements`,

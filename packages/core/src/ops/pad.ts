@@ -111,8 +111,10 @@ function padRows(view: OpView, axis: number, pads: readonly number[], kept: Rang
   const sources = (out: Range): number[] =>
     Array.from({ length: out.to - out.from }, (_, index) => source(out.from + index - begin));
   const need = (out: Range): Range => {
-    const rows = sources(out);
-    return { from: rows.reduce((a, b) => Math.min(a, b)), to: rows.reduce((a, b) => Math.max(a, b)) + 1 };
+    const [first, end] = [out.from - begin, out.to - 1 - begin];
+    const turns = [kept.from, last].filter((row) => row > first && row < end);
+    const rows = [first, end, ...turns].map(source);
+    return { from: Math.min(...rows), to: Math.max(...rows) + 1 };
   };
   return {
     kind: 'local',
