@@ -23,13 +23,9 @@ export async function unpack(
   const promised = packed.byteLength < 18 ? 0 : view.getUint32(packed.byteLength - 4, true);
   let room = Buffer.allocUnsafe(Math.min(promised, maxBytes, packed.byteLength * 1100));
   let filled = 0;
-  let over = false;
-  await pipeline([packed], createGunzip({ chunkSize: CHUNK_BYTES }), async (chunks: AsyncIterable<Buffer>) => {
+  const collect = async (chunks: AsyncIterable<Buffer>): Promise<void> => {
     for await (const chunk of chunks) {
-      if (filled + chunk.length > maxBytes) {
-        over = true;
-        return;
-      }
+      if (filled + chunk.length > maxBytes) throw new TooLarge();
       if (filled + chunk.length > room.length) {
         const larger = Buffer.allocUnsafe(Math.min(maxBytes, 2 * (filled + chunk.length)));
         room.copy(larger, 0, 0, filled);
@@ -39,6 +35,14 @@ export async function unpack(
       filled += chunk.length;
       progress(filled);
     }
-  });
-  return over ? undefined : room.subarray(0, filled);
+  };
+  try {
+    await pipeline([packed], createGunzip({ chunkSize: CHUNK_BYTES }), collect);
+  } catch (error) {
+    if (error instanceof TooLarge) return undefined;
+    throw error;
+  }
+  return room.subarray(0, filled);
 }
+
+class TooLarge extends Error {}

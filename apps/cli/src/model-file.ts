@@ -34,6 +34,10 @@ export async function readModel(path: string, options: ModelOptions = {}): Promi
   progress.update(`reading ${path}`);
   try {
     const raw = await readPlain(path, MAX_MODEL_BYTES);
+    if (raw.byteLength === 0)
+      throw new DistrEdgeError('MODEL_INVALID', 'the file is empty', {
+        hint: 'it was not downloaded or exported whole',
+      });
     const packed = isPacked(raw);
     const bytes = packed ? await unpackModel(raw, path, progress) : raw;
     const external = new Map<string, Uint8Array>();
@@ -88,7 +92,7 @@ async function unpackModel(raw: Uint8Array, path: string, progress: Progress): P
       cause,
     });
   }
-  if (bytes === undefined) throw tooLarge(path, 'more, unpacked');
+  if (bytes === undefined) throw tooLarge(path, 'more than that, unpacked');
   return bytes;
 }
 

@@ -41,7 +41,9 @@ export function table(rows: readonly (readonly (string | number)[])[]): string {
   const right = (cells[0] ?? []).map((_, column) =>
     rows
       .slice(1)
-      .every((row) => typeof row[column] === 'number' || /^[\d.,]+ ?(ms|%|[kMG]?(B|FLOP)|×)?$/.test(`${row[column]}`)),
+      .every(
+        (row) => typeof row[column] === 'number' || /^([\d.,]+ ?(ms|%|[kMGT]?(B|FLOP)|×)?|-)$/.test(`${row[column]}`),
+      ),
   );
   const lines = cells.map((row) =>
     row

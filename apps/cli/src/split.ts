@@ -1,11 +1,13 @@
 /** One model, compiled by the simple rule and prepared on providers: what demo, verify, bench and run have in common. */
 import {
+  type Analysis,
   analyse,
   byteLength,
   compile,
   DistrEdgeError,
   exposeValues,
   type Graph,
+  type PlacedNode,
   type Program,
   planByRule,
   resolutionOf,
@@ -120,12 +122,15 @@ export async function openUnsplit(model: ModelFile, threads = 1): Promise<WholeM
   });
 }
 
+/** Where in its own source onnxruntime found out: of no use to people. */
+const SOURCE_PLACE = /^\S+:\d+ onnxruntime::.*?\) (?=[A-Z])|^\S+:\d+ \w+ onnxruntime::.*?\) (?=[A-Z])/s;
+
 /** onnxruntime's refusal of the file itself, for which no way of dividing it is the reason. */
 function unsplitError(error: unknown, { path }: ModelFile): unknown {
   if (!(error instanceof DistrEdgeError) || error.code !== 'ENGINE_FAILED') return error;
   return new DistrEdgeError('ENGINE_FAILED', error.message, {
     where: path,
-    ...(error.got === undefined ? {} : { got: error.got }),
+    ...(error.got === undefined ? {} : { got: error.got.replace(SOURCE_PLACE, '') }),
     hint: 'this is the file as it is, not divided: export the model again with ops and an opset that onnxruntime knows',
     cause: error,
   });
@@ -193,16 +198,19 @@ export interface SplitFacts {
   readonly wholeOps: readonly { readonly op: string; readonly reason: string }[];
 }
 
+/** Why an op runs on one device, for people. */
+export function whyWhole({ sequence }: Analysis, { rule }: PlacedNode): string {
+  if (rule?.kind === 'whole') return rule.reason;
+  return sequence.length === 0 ? 'nothing in this model has rows to divide' : 'comes after the rows are joined';
+}
+
 /** What of a program is divided, and what is not and why. */
 export function splitFacts(program: Program): SplitFacts {
   const { analysis, lowered } = program;
   const cut = lowered.stages.find(({ kind }) => kind === 'channels')?.cut?.placed;
   const wholeOps = analysis.nodes
     .filter((placed) => (placed.kind === 'island' || placed.kind === 'head') && placed !== cut)
-    .map(({ node, rule }) => ({
-      op: `${node.op} '${node.name}'`,
-      reason: rule?.kind === 'whole' ? rule.reason : 'belongs to the head, after the rows are joined',
-    }));
+    .map((placed) => ({ op: `${placed.node.op} '${placed.node.name}'`, reason: whyWhole(analysis, placed) }));
   return {
     volumes: program.plan.volumes.length,
     splitFlopShare: splitFlopShare(program),

@@ -3,7 +3,8 @@ import { type Analysis, analyse, type PlacedNode, rowsOf, typeOf } from '@distre
 import type { Command } from 'commander';
 import { readModel } from '../model-file.js';
 import { modelOptions, withShapes } from '../options.js';
-import { amount, print, printJson, styled, table } from '../output.js';
+import { amount, plain, print, printJson, styled, table } from '../output.js';
+import { whyWhole } from '../split.js';
 
 interface Options {
   readonly json?: true;
@@ -101,14 +102,14 @@ async function inspect(path: string, options: Options): Promise<void> {
     printJson(report);
     return;
   }
-  print(styled('bold', `${name} (opset ${graph.opset})`));
+  print(styled('bold', `${plain(name)} (opset ${graph.opset})`));
   for (const { name: value, dtype, shape, rowAxis } of report.inputs) {
     print(
-      `input  ${value}: ${dtype} [${shape?.join(', ')}]${rowAxis === undefined ? '' : `, rows along axis ${rowAxis}`}`,
+      `input  ${plain(value)}: ${dtype} [${shape?.join(', ')}]${rowAxis === undefined ? '' : `, rows along axis ${rowAxis}`}`,
     );
   }
   for (const { name: value, dtype, shape } of report.outputs)
-    print(`output ${value}: ${dtype} [${shape?.join(', ') ?? 'unknown'}]`);
+    print(`output ${plain(value)}: ${dtype} [${shape?.join(', ') ?? 'unknown'}]`);
   print(
     `${amount(analysis.flops, 'FLOP')}, ${amount(weightBytes, 'B')} of weights, ${(100 * report.divisibleShare).toFixed(1)} % of the work can be divided by rows\n`,
   );
@@ -128,11 +129,11 @@ async function inspect(path: string, options: Options): Promise<void> {
       ]),
     ]),
   );
-  const whole = layers.filter(({ kind }) => kind === 'island' || kind === 'head');
+  const whole = analysis.nodes.filter(({ kind }) => kind === 'island' || kind === 'head');
   if (whole.length > 0) print();
-  for (const { op, name: node, kind, reason } of whole) {
-    print(
-      `whole: ${op} '${node}': ${reason ?? 'comes after the rows are joined'}${kind === 'island' ? '' : ' (head)'}`,
-    );
+  for (const placed of whole) {
+    const { node, kind } = placed;
+    const place = kind === 'island' ? '' : ' (head)';
+    print(plain(`whole: ${node.op} '${node.name}': ${whyWhole(analysis, placed)}${place}`));
   }
 }

@@ -58,7 +58,12 @@ export function addRun(program: Command): void {
 async function run(path: string, options: Options): Promise<void> {
   const addresses = options.devices.map((address) => {
     assertLoopback(address);
-    return formatAddress(parseAddress(address));
+    const parsed = parseAddress(address);
+    if (parsed.port > 0) return formatAddress(parsed);
+    throw new DistrEdgeError('ADDRESS_INVALID', 'port 0 is no port of a provider', {
+      where: address,
+      expected: 'the address that the provider printed when it started',
+    });
   });
   if (new Set(addresses).size !== addresses.length) {
     throw new DistrEdgeError('USAGE', 'a provider is named twice', {

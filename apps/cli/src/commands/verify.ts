@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
 import { readModel } from '../model-file.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
-import { print, printJson, styled, table } from '../output.js';
+import { plain, print, printJson, styled, table } from '../output.js';
 import { compareRuns, compileByRule, inputsFor, localProviders, prepare, runUnsplit, splitFacts } from '../split.js';
 
 interface Options {
@@ -59,7 +59,7 @@ async function verify(path: string, options: Options): Promise<void> {
   if (options.json) printJson(report);
   else {
     print(
-      `${model.name}: ${options.workers} providers, ${volumes} volumes, ${(100 * facts.splitFlopShare).toFixed(1)} % of the work divided, ${facts.collectives} collectives`,
+      `${plain(model.name)}: ${options.workers} providers, ${volumes} volumes, ${(100 * facts.splitFlopShare).toFixed(1)} % of the work divided, ${facts.collectives} collectives`,
     );
     print(
       table([
@@ -78,11 +78,11 @@ async function verify(path: string, options: Options): Promise<void> {
       print(
         styled(
           'dim',
-          `${name} lies behind a comparison or rounding: judged by what enters it; ${(100 * flipped).toFixed(3)} % of it flipped`,
+          `${plain(name)} lies behind a comparison or rounding: judged by what enters it; ${(100 * flipped).toFixed(3)} % of it flipped`,
         ),
       );
     }
-    for (const { op, reason } of facts.wholeOps.slice(0, 8)) print(styled('dim', `whole: ${op}: ${reason}`));
+    for (const { op, reason } of facts.wholeOps.slice(0, 8)) print(styled('dim', plain(`whole: ${op}: ${reason}`)));
     if (facts.wholeOps.length > 8) print(styled('dim', `whole: ${facts.wholeOps.length - 8} more (--json lists them)`));
     print(
       ok

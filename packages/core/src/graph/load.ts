@@ -226,6 +226,7 @@ function sorted(nodes: readonly Node[], given: ReadonlySet<string>, outputs: rea
       if (producer.has(output) || given.has(output)) {
         throw new DistrEdgeError('MODEL_INVALID', 'a value is made twice', {
           where: `value '${output}', ${node.op} '${node.name}'`,
+          expected: 'one node, input or weight for each value',
         });
       }
       producer.set(output, index);

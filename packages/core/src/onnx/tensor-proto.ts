@@ -97,7 +97,7 @@ function externalBytes(proto: TensorProto, name: string, external: ExternalData 
     throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'the model keeps weights in another file', {
       where: `tensor '${name}'`,
       got: location,
-      hint: 'give the model by its path, so that the files beside it can be read',
+      hint: 'only the weights of the model itself can be in another file: export constants of nodes as initialisers',
     });
   }
   return external(location, offset, length);
@@ -181,13 +181,39 @@ export function integers(tensor: Tensor): number[] {
   }
 }
 
-/** Numbers of a tensor of any type that JavaScript numbers can hold (float16 excluded). */
+/** Numbers of a tensor of any type, 64-bit whole ones clamped to the safe range. */
 export function numbers(tensor: Tensor): number[] {
   const { dtype, data } = tensor;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-  if (dtype === 'float32') return Array.from({ length: data.byteLength / 4 }, (_, i) => view.getFloat32(i * 4, true));
-  if (dtype === 'float64') return Array.from({ length: data.byteLength / 8 }, (_, i) => view.getFloat64(i * 8, true));
-  return integers(tensor);
+  const at = (read: (offset: number) => number): number[] =>
+    Array.from({ length: data.byteLength / DTYPE_BYTES[dtype] }, (_, index) => read(index * DTYPE_BYTES[dtype]));
+  switch (dtype) {
+    case 'float32':
+      return at((offset) => view.getFloat32(offset, true));
+    case 'float64':
+      return at((offset) => view.getFloat64(offset, true));
+    case 'float16':
+      return at((offset) => fromHalf(view.getUint16(offset, true)));
+    case 'bfloat16': {
+      // The upper half of a float32.
+      const wide = new DataView(new ArrayBuffer(4));
+      return at((offset) => {
+        wide.setUint32(0, view.getUint16(offset, true) << 16);
+        return wide.getFloat32(0);
+      });
+    }
+    default:
+      return integers(tensor);
+  }
+}
+
+/** IEEE 754 binary16: sign, 5 bits of exponent, 10 of fraction. */
+function fromHalf(bits: number): number {
+  const sign = bits >> 15 ? -1 : 1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Number.POSITIVE_INFINITY : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1024 + fraction) * 2 ** (exponent - 25);
 }
 
 /** A bigint as a number, held inside ±(2^53 − 1). Exporters write INT64_MAX for "to the end". */

@@ -116,7 +116,10 @@ function withAxes(graph: Graph, given: ReadonlyMap<string, number>): Analysis {
     const analysis = place(graph, axes, rules, total, flops);
     // Where nothing makes rows (a lone global pooling) no volume could end: there is nothing to divide.
     const makesRows = analysis.sequence.some(({ node }) => node.outputs.some((name) => axes.has(name)));
-    return makesRows ? analysis : place(graph, new Map(), new Map(), total, flops);
+    if (makesRows) return analysis;
+    // What cannot be divided anyway keeps its reason.
+    const reasons = new Map([...rules].filter(([, rule]) => rule.kind === 'whole'));
+    return place(graph, new Map(), reasons, total, flops);
   }
 }
 
