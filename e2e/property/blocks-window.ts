@@ -128,7 +128,7 @@ const convTranspose: Block = (w, c, x) => {
   if (dilations.some((dilation) => dilation > 1)) attributes['dilations'] = dilations;
   if (group > 1) attributes['group'] = group;
   if (auto !== 'NOTSET') attributes['auto_pad'] = auto;
-  else if (c.rarely(4)) attributes['output_shape'] = outputs;
+  else if (c.rarely(12)) attributes['output_shape'] = outputs;
   else {
     attributes['pads'] = [...begins, ...ends];
     if (extra.some((rows) => rows > 0)) attributes['output_padding'] = extra;

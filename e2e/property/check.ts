@@ -28,6 +28,6 @@ export async function check<T>(
   const message = errorInstance instanceof Error ? errorInstance.message : String(errorInstance);
   throw new Error(
     `case ${numRuns}, made smaller ${numShrinks} times (DISTREDGE_PROPERTY_SEED=${details.seed} DISTREDGE_PROPERTY_PATH=${counterexamplePath}):\n${message}`,
-    { cause: errorInstance },
+    { cause: errorInstance instanceof Error ? errorInstance.cause : undefined },
   );
 }

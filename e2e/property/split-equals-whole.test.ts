@@ -19,11 +19,12 @@ async function compare(
   run: (program: Program, model: RandomModel) => Promise<Awaited<ReturnType<typeof runSplit>>>,
 ): Promise<void> {
   const model = buildGraph(graph);
+  // onnxruntime's shape inference and its kernels disagree on a few models, which it therefore refuses.
+  const wanted = await runWhole(model, model.inputs).catch(() => undefined);
+  fc.pre(wanted !== undefined);
+  if (wanted === undefined) return;
   let plan: Plan | undefined;
   try {
-    const wanted = await runWhole(model, model.inputs).catch(() => undefined);
-    fc.pre(wanted !== undefined);
-    if (wanted === undefined) return;
     const analysis = analyse(loadGraph(model.bytes));
     plan = buildPlan(analysis, recipe);
     const program = compile(analysis.graph, plan, analysis);
