@@ -2,7 +2,6 @@
  * The immutable graph: nodes in an order in which they can run, the type of every value, and the constants. Made by
  * `load.ts` from a model file; every later stage reads it and none changes it.
  */
-import { DistrEdgeError } from '../errors.js';
 import { type AttributeProto, AttributeType, type NodeProto, type OperatorSetIdProto } from '../onnx/proto.js';
 import { clampBigInt } from '../onnx/tensor-proto.js';
 import type { DataType, Tensor } from '../tensor.js';
@@ -71,15 +70,6 @@ export function reads(node: Node): string[] {
 /** The type of a value, or "nothing known". */
 export function typeOf(graph: Pick<Graph, 'types'>, name: string): TensorType {
   return graph.types.get(name) ?? { dtype: undefined, shape: undefined };
-}
-
-/** The shape of a value; throws `SHAPE_UNKNOWN` where it is not known. */
-export function shapeOf(graph: Pick<Graph, 'types'>, name: string): readonly number[] {
-  const { shape } = typeOf(graph, name);
-  if (shape === undefined) {
-    throw new DistrEdgeError('SHAPE_UNKNOWN', 'the shape of a value cannot be told', { where: `value '${name}'` });
-  }
-  return shape;
 }
 
 /** Typed reading of a node's attributes; 64-bit values come as numbers inside the safe range. */

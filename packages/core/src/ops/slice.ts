@@ -106,7 +106,7 @@ function emitSlices(
 }
 
 /** Sizes of the pieces of a Split node; undefined where they are computed while the model runs. */
-export function splitSizes(view: OpView, size: number): number[] | undefined {
+function splitSizes(view: OpView, size: number): number[] | undefined {
   const constant = view.constant(1);
   if (view.has(1) && constant === undefined) return undefined;
   const given = constant === undefined ? view.attributes.ints('split') : integers(constant);

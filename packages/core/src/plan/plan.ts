@@ -8,7 +8,7 @@ import { DistrEdgeError } from '../errors.js';
 
 export const PLAN_VERSION = 1;
 /** More devices than any cluster this plans for; a bound on what a file can make us allocate. */
-export const MAX_DEVICES = 1024;
+const MAX_DEVICES = 1024;
 
 const device: z.ZodNumber = z
   .int()

@@ -10,9 +10,9 @@ import { type Frame, type FrameHeader, FrameKind } from './link.js';
 /** Size of a frame's header in bytes. */
 export const HEADER_BYTES = 16;
 /** The protocol's version, sent with every frame. */
-export const FRAME_VERSION = 1;
+const FRAME_VERSION = 1;
 /** Largest payload a header can announce, in bytes. */
-export const MAX_PAYLOAD_BYTES = 0xffff_ffff;
+const MAX_PAYLOAD_BYTES = 0xffff_ffff;
 
 const MAGIC_0 = 0x44; // 'D'
 const MAGIC_1 = 0x45; // 'E'
