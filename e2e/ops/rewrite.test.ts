@@ -4,7 +4,13 @@
  */
 import { describe, expect, test } from 'vitest';
 import { type Port, SubModelBuilder } from '../../packages/core/src/compile/builder.js';
-import { type AttributeValue, attributeMap, type Graph, type Node } from '../../packages/core/src/graph/graph.js';
+import {
+  type AttributeValue,
+  attributeMap,
+  type Graph,
+  type Node,
+  type TensorType,
+} from '../../packages/core/src/graph/graph.js';
 import { rewrite } from '../../packages/core/src/graph/rewrite.js';
 import { OpView, type Range } from '../../packages/core/src/ops/op.js';
 import { familyOf } from '../../packages/core/src/ops/registry.js';
@@ -91,7 +97,10 @@ function graphOf({ opset, shape, steps, constants = {}, between = {} }: Model): 
     const parts = { inputs, outputs: [output], captures: [], attributes: attributeMap(attributes) };
     return { name: `node${index}`, op, domain: '', ...parts };
   });
-  const floating = Object.entries({ x: shape, y: shape, ...between });
+  const types = new Map<string, TensorType>(Object.entries(constants));
+  for (const [name, dims] of Object.entries({ x: shape, y: shape, ...between })) {
+    types.set(name, { dtype: 'float32', shape: dims });
+  }
   return {
     name: 'normalisation',
     opset,
@@ -101,10 +110,7 @@ function graphOf({ opset, shape, steps, constants = {}, between = {} }: Model): 
     nodes,
     inputs: ['x'],
     outputs: ['y'],
-    types: new Map([
-      ...floating.map(([name, dims]) => [name, { dtype: 'float32', shape: dims }] as const),
-      ...Object.entries(constants),
-    ]),
+    types,
     constants: new Map(Object.entries(constants)),
   };
 }
