@@ -11,8 +11,6 @@ import { type Frame, type FrameHeader, FrameKind } from './link.js';
 export const HEADER_BYTES = 16;
 /** The protocol's version, sent with every frame. */
 const FRAME_VERSION = 1;
-/** Largest payload a header can announce, in bytes. */
-const MAX_PAYLOAD_BYTES = 0xffff_ffff;
 
 const MAGIC_0 = 0x44; // 'D'
 const MAGIC_1 = 0x45; // 'E'
