@@ -64,7 +64,14 @@ export const matmul: OpFamily = {
   ops: ['MatMul', 'Gemm'],
   infer(view) {
     view.takes(2, view.node.op === 'Gemm' ? 3 : 2);
-    return like(view, product(view).shape);
+    const { shape } = product(view);
+    if (view.has(2) && `${broadcast([shape, view.shape(2)])}` !== `${shape}`) {
+      throw view.invalid('the bias does not broadcast to the product', {
+        expected: `[${shape.join(', ')}]`,
+        got: `[${view.shape(2).join(', ')}]`,
+      });
+    }
+    return like(view, shape);
   },
   flops(view) {
     const { shape, inner } = product(view);

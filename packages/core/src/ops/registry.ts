@@ -18,6 +18,7 @@ import type { OpFamily } from './op.js';
 import { pad } from './pad.js';
 import { pointwise } from './pointwise.js';
 import { pool } from './pool.js';
+import { quantize } from './quantize.js';
 import { argExtreme, globalAveragePool, globalLpPool, globalMaxPool, reduce } from './reduce.js';
 import { reshape } from './reshape.js';
 import { resize } from './resize.js';
@@ -28,7 +29,7 @@ import { softmax } from './softmax.js';
 import { transpose } from './transpose.js';
 
 const FAMILIES: readonly OpFamily[] = [
-  ...[conv, convTranspose, pool, pointwise, resize, pad, depthToSpace, spaceToDepth],
+  ...[conv, convTranspose, pool, quantize, pointwise, resize, pad, depthToSpace, spaceToDepth],
   ...[
     batchNormalization,
     layerNormalization,

@@ -225,3 +225,43 @@ describe('any node', () => {
     });
   }
 });
+
+describe('refuses', () => {
+  const image: Operand = { dtype: 'float32', shape: [4, 3] };
+  const list = (values: readonly number[]): Operand => ({
+    dtype: 'int64',
+    shape: [values.length],
+    value: intTensor(values),
+  });
+  const cases: readonly [string, string, readonly Operand[]][] = [
+    ['a slice twice along one axis', 'Slice', [image, list([0, 1]), list([3, 3]), list([0, -2])]],
+    ['a slice with more steps than starts', 'Slice', [image, list([0]), list([3]), list([0]), list([1, 2])]],
+    [
+      'a bias larger than the product',
+      'Gemm',
+      [image, { dtype: 'float32', shape: [3, 2] }, { ...image, shape: [1, 4, 2] }],
+    ],
+    ['more of the largest than there are', 'TopK', [image, list([4])]],
+    ['a third operand', 'Add', [image, image, image]],
+    [
+      'fractions for axes',
+      'ReduceSum',
+      [image, { ...image, shape: [0], value: { dtype: 'float32', shape: [0], data: new Uint8Array() } }],
+    ],
+    ['a shape of negative sizes', 'Expand', [image, list([-1, 4, 3])]],
+  ];
+  for (const [what, op, inputs] of cases) {
+    test(what, () => {
+      const node = nodeOf({ op, opset: 13, inputs, attributes: [], outputs: [true], choices: [] });
+      const types = new Map(
+        inputs.map(({ dtype: type, shape: sizes }, index) => [`in${index}`, { dtype: type, shape: sizes }]),
+      );
+      const constants = new Map(
+        inputs.flatMap(({ value }, index): [string, Tensor][] => (value === undefined ? [] : [[`in${index}`, value]])),
+      );
+      expect(() => familyOf(node)?.infer(new OpView(node, 13, types, constants, false))).toThrow(
+        expect.objectContaining({ code: 'OP_INVALID' }),
+      );
+    });
+  }
+});

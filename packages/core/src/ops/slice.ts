@@ -28,9 +28,17 @@ export function slicesOf(view: OpView): AxisSlice[] | undefined {
   const steps = view.opset < 10 ? undefined : list('steps', 4);
   const computed = view.opset >= 10 && ((view.has(3) && axes === undefined) || (view.has(4) && steps === undefined));
   if (starts === undefined || ends === undefined || computed) return undefined;
-  if (ends.length !== starts.length) throw view.invalid('starts and ends are not equally many');
+  for (const others of [ends, axes, steps]) {
+    if (others !== undefined && others.length !== starts.length) {
+      throw view.invalid('starts, ends, axes and steps are not equally many');
+    }
+  }
+  const chosen = starts.map((_, index) => axisOf(view, axes?.[index] ?? index, shape.length));
+  if (new Set(chosen).size !== chosen.length) {
+    throw view.invalid('an axis is sliced twice', { got: `[${chosen.join(', ')}]` });
+  }
   return starts.map((from, index) => {
-    const axis = axisOf(view, axes?.[index] ?? index, shape.length);
+    const axis = chosen[index] as number;
     const size = shape[axis] ?? 0;
     const step = steps?.[index] ?? 1;
     if (step === 0) throw view.invalid('a slice has a step of 0');
