@@ -156,10 +156,11 @@ export class OrtEngine implements Engine {
       this.#drop(slot);
       this.#slots.set(slot, values[name] as OrtTensor);
     }
-    for (const [name, value] of Object.entries(values)) {
-      if (!slotted.has(name) && !fetched.includes(name)) free(bytesOf(value as OrtTensor));
-    }
     for (const slot of call.release ?? []) this.#drop(slot);
+    const unread = Object.entries(values).filter(([name]) => !slotted.has(name) && !fetched.includes(name));
+    setImmediate(() => {
+      for (const [, value] of unread) free(bytesOf(value as OrtTensor));
+    });
     return outputs;
   }
 
@@ -168,7 +169,9 @@ export class OrtEngine implements Engine {
     const tensor = this.#slots.get(slot);
     if (tensor === undefined) return;
     this.#slots.delete(slot);
-    if (![...this.#slots.values()].includes(tensor)) free(bytesOf(tensor));
+    if ([...this.#slots.values()].includes(tensor)) return;
+    // Not now: whoever waits for this call's results comes first.
+    setImmediate(() => free(bytesOf(tensor)));
   }
 }
 

@@ -25,8 +25,10 @@ async function serve(request: WorkerRequest): Promise<WorkerValues[keyof WorkerV
       return engine.open(request.model, request.weights);
     case 'run': {
       const result = await engine.run(request.call);
-      // The inputs came to stay: nobody else has them.
-      for (const input of request.call.inputs) if ('tensor' in input) free(input.tensor.data);
+      // The inputs came to stay: nobody else has them. The answer goes first; somebody waits for it.
+      setImmediate(() => {
+        for (const input of request.call.inputs) if ('tensor' in input) free(input.tensor.data);
+      });
       return { ...result, outputs: result.outputs.map((tensor) => ({ ...tensor, data: movable(tensor.data) })) };
     }
     case 'unload':
