@@ -52,7 +52,7 @@ export const quantize: OpFamily = {
       kind: 'local',
       axes: [axis],
       cutAxes: [undefined, cut, cut],
-      need: (out) => view.inputs.map((_, index) => (index === 0 ? out : follow(out))),
+      need: (out) => view.inputs.map((type, index) => (index === 0 ? out : type && follow(out))),
       emit: emitCopy(view),
     };
   },
