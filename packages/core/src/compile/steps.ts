@@ -207,8 +207,9 @@ function stepOf(context: Context, part: StagePart, rank: Map<string, number>): S
     }
     case 'head': {
       const cutAt = context.stages.find(({ kind }) => kind === 'channels')?.cut?.placed.node.outputs[0];
-      // The cut layer's own output goes to the requester from the parts that made it.
-      const results = analysis.graph.outputs.filter((name) => !analysis.axes.has(name) && name !== cutAt);
+      // What the cut layer or an island made goes to the requester from there.
+      const made = (name: string): boolean => name === cutAt || analysis.producer.get(name)?.kind === 'island';
+      const results = analysis.graph.outputs.filter((name) => !analysis.axes.has(name) && !made(name));
       const nodes = neededNodes(stage.nodes, results, cutAt);
       const work = partNeeds(analysis, nodes, new Map(), new Set(nodes));
       const needs = withLeaves(context, work.external, [...nodes.flatMap(({ node }) => reads(node)), ...results]);
