@@ -52,6 +52,8 @@ export function samplingOf(view: OpView): Sampling {
 export function axisSizes(view: OpView): AxisSize[] | undefined {
   const shape = view.shape(0);
   const { opset, attributes } = view;
+  if (shape.includes(0))
+    throw view.invalid('an image without pixels cannot be resized', { got: `[${shape.join(', ')}]` });
   const listed = opset < 18 ? undefined : attributes.ints('axes');
   const axes = listed?.map((axis) => axisOf(view, axis, shape.length)) ?? shape.map((_, axis) => axis);
   const place = opset < 11 ? 1 : 2;

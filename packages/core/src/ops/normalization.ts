@@ -46,7 +46,11 @@ export const batchNormalization: OpFamily = {
 
 export const lrn: OpFamily = {
   ops: ['LRN'],
-  infer: (view) => like(view, view.shape(0)),
+  infer(view) {
+    const size = view.attributes.int('size', 1);
+    if (size < 1) throw view.invalid('the number of channels summed over is not positive', { got: `${size}` });
+    return like(view, view.shape(0));
+  },
   flops: (view) => elements(view.shape(0)) * (2 * view.attributes.int('size', 1) + 3),
   rows(view, axes) {
     const axis = onlyAxis(axes);
