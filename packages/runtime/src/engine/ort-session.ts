@@ -1,4 +1,5 @@
 /** onnxruntime sessions: one set of options for everything that computes here, and onnxruntime's errors in our words. */
+import './no-telemetry.js';
 import { DistrEdgeError } from '@distredge/core';
 import { env, InferenceSession } from 'onnxruntime-node';
 import type { EngineOptions } from './engine.js';

@@ -1,4 +1,5 @@
 /** Tensors of the project as tensors of onnxruntime and back: views of the same bytes wherever those are aligned. */
+import './no-telemetry.js';
 import { byteLength, type DataType, DistrEdgeError, DTYPE_BYTES, type Tensor } from '@distredge/core';
 import { Tensor as OrtTensor } from 'onnxruntime-node';
 
