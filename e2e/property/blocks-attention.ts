@@ -212,6 +212,22 @@ const double: Block = (w, c, x) => {
   return [w.node('Cast', [sum], { to: 1 }, x.shape)];
 };
 
+/** Rows chosen by truth values: the product cannot tell how many they are before it runs. */
+const unsized: Block = (w, c, x) => {
+  const height = x.shape[2] as number;
+  const data = Uint8Array.from({ length: height }, (_, row) => (row === 0 ? 1 : 1 - c.int(0, 1)));
+  const count = data.reduce((sum, truth) => sum + truth, 0);
+  const truths = w.constant({ dtype: 'bool', shape: [height], data }, `${count} of ${height}`);
+  return [
+    w.node(
+      'Compress',
+      [x, truths],
+      { axis: 2 },
+      x.shape.map((size, axis) => (axis === 2 ? count : size)),
+    ),
+  ];
+};
+
 export const ATTENTION_BLOCKS: Readonly<Record<string, Block>> = {
   coordinates,
   spatial,
@@ -225,4 +241,5 @@ export const ATTENTION_BLOCKS: Readonly<Record<string, Block>> = {
   coordConv,
   project,
   double,
+  unsized,
 };

@@ -37,7 +37,7 @@ async function compare(
 
 test(
   'a split run equals the whole model, step by step',
-  () => check(400, cases, (item) => compare(item, (program, model) => runSplit(program, model.inputs))),
+  () => check(700, cases, (item) => compare(item, (program, model) => runSplit(program, model.inputs))),
   TIMEOUT_MS,
 );
 
