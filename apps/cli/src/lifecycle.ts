@@ -1,7 +1,7 @@
 /** What must be undone however a command ends: by itself, by an error, or by Ctrl-C. */
 
 /** For how long the end may be put off by what must be undone. */
-const PATIENCE_MS = 4000;
+const PATIENCE_MS = 2500;
 
 const cleanups: (() => Promise<void>)[] = [];
 let signalled: { readonly name: string; readonly code: number } | undefined;

@@ -17,7 +17,7 @@ export interface LocalProviders {
 
 const START_MS = 30_000;
 const PROBE_MS = 5000;
-const END_MS = 2500;
+const END_MS = 2000;
 
 /**
  * Starts this many providers on free loopback ports; they end with the command. Rejects with `PROVIDER_LOST` if one does not

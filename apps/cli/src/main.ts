@@ -72,7 +72,19 @@ async function main(): Promise<void> {
   }
   await endAll();
   // Whatever might still hold the process (an engine's thread pool, a half-open socket) must not.
-  process.stdout.write('', () => process.exit());
+  process.stdout.write('', (error) => {
+    if (error) unheard(error);
+    process.exit();
+  });
+}
+
+let deaf = false;
+
+/** Standard output failed. That nobody reads any more (`distredge inspect … | head`) is no error. */
+function unheard(error: NodeJS.ErrnoException): void {
+  if (deaf || error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return;
+  deaf = true;
+  report(new DistrEdgeError('FILE', 'the output cannot be written', { got: error.message, hint: 'is the disk full?' }));
 }
 
 handleSignals((signal) => {

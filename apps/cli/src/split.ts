@@ -18,7 +18,14 @@ import {
   valuesBeforeJumps,
   withOutputs,
 } from '@distredge/core';
-import { type Cluster, connect, createTcpTransport, createWholeModel, type WholeModel } from '@distredge/runtime';
+import {
+  type Cluster,
+  connect,
+  createTcpTransport,
+  createWholeModel,
+  runWholeModel,
+  type WholeModel,
+} from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import { compareBehindJumps, compareOutput, type Difference, isExact } from './compare.js';
 import { loadImage } from './image/load.js';
@@ -105,17 +112,32 @@ export async function prepare(program: Program, addresses: readonly string[], re
   }
 }
 
-/** The unsplit model by plain onnxruntime on one thread: what a split run is held against. */
-export async function openUnsplit(model: ModelFile, threads = 1): Promise<WholeModel> {
-  if (model.hasExternalData && model.packed) {
-    throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a packed model with weights in other files cannot run unsplit', {
-      where: model.path,
-      hint: 'unpack it first: gunzip --keep',
-    });
-  }
+/** What onnxruntime is to run unsplit. */
+function unsplit({ path, bytes, packed, hasExternalData }: ModelFile): Uint8Array | string {
+  if (!hasExternalData) return bytes;
+  if (!packed) return path;
+  throw new DistrEdgeError('MODEL_EXTERNAL_DATA', 'a packed model with weights in other files cannot run unsplit', {
+    where: path,
+    hint: 'unpack it first: gunzip --keep',
+  });
+}
+
+/** The unsplit model by plain onnxruntime: what split runs are timed against. It blocks this thread while it runs. */
+export function openUnsplit(model: ModelFile, threads = 1): Promise<WholeModel> {
   return shown('loading the unsplit model', async () => {
     try {
-      return await createWholeModel(model.hasExternalData ? model.path : model.bytes, { threads });
+      return await createWholeModel(unsplit(model), { threads });
+    } catch (error) {
+      throw unsplitError(error, model);
+    }
+  });
+}
+
+/** The unsplit model's outputs, computed on one thread: what a split run's are held against. */
+export function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Tensors> {
+  return shown('running the unsplit model', async () => {
+    try {
+      return { ...(await runWholeModel(unsplit(model), inputs)).outputs };
     } catch (error) {
       throw unsplitError(error, model);
     }
@@ -134,18 +156,6 @@ function unsplitError(error: unknown, { path }: ModelFile): unknown {
     hint: 'this is the file as it is, not divided: export the model again with ops and an opset that onnxruntime knows',
     cause: error,
   });
-}
-
-/** The unsplit model's outputs. */
-export async function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Tensors> {
-  const whole = await openUnsplit(model);
-  try {
-    return await shown('running the unsplit model', async () => ({ ...(await whole.run(inputs)).outputs }));
-  } catch (error) {
-    throw unsplitError(error, model);
-  } finally {
-    await whole.close();
-  }
 }
 
 /**

@@ -4,6 +4,7 @@ export { createOrtEngine } from './engine/ort-node.js';
 export { ENGINE_NAME } from './engine/ort-session.js';
 export { createOrtWorkerEngine } from './engine/ort-worker.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
+export { runWholeModel } from './engine/whole-run.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
 export { type Frame, FrameKind, type Link, type LinkHandlers, type Listener, type Transport } from './link/link.js';
 export { createMemoryTransport } from './link/memory.js';

@@ -60,7 +60,8 @@ function endWithParent(): void {
   }
   ignoreTerminalSignals();
   const leave = (): void => {
-    void endAll().finally(() => process.exit(0));
+    // As after a polite kill: soon, whatever is being computed.
+    void endAll().finally(() => process.exit(143));
   };
   process.once('disconnect', leave);
   // The parent may be gone already.

@@ -7,8 +7,16 @@
 const BUSY = 0;
 const ENDING = 1;
 
-/** For how long an ending process waits for a job, in ms. */
+/** For how long an ending process waits for a job, in ms: one that a signal ends is expected to end soon. */
 const PATIENCE = 10_000;
+const PATIENCE_AFTER_SIGNAL = 2000;
+
+/** Exit codes of processes that end because of a signal. */
+const SIGNALS: ReadonlyMap<number, NodeJS.Signals> = new Map([
+  [129, 'SIGHUP'],
+  [130, 'SIGINT'],
+  [143, 'SIGTERM'],
+]);
 
 export type ExitGate = Int32Array<SharedArrayBuffer>;
 
@@ -18,9 +26,15 @@ export function createExitGate(): ExitGate {
   return new Int32Array(new SharedArrayBuffer(8));
 }
 
-function shutAll(): void {
+function shutAll(code: number): void {
+  const signal = SIGNALS.get(code);
+  const deadline = Date.now() + (signal === undefined ? PATIENCE : PATIENCE_AFTER_SIGNAL);
   for (const gate of guarded) Atomics.store(gate, ENDING, 1);
-  for (const gate of guarded) Atomics.wait(gate, BUSY, 1, PATIENCE);
+  for (const gate of guarded) Atomics.wait(gate, BUSY, 1, Math.max(0, deadline - Date.now()));
+  if (![...guarded].some((gate) => Atomics.load(gate, BUSY) === 1)) return;
+  // Rather killed than aborted; by the signal that the exit code stands for, which shells report as that code.
+  if (signal !== undefined) process.removeAllListeners(signal);
+  process.kill(process.pid, signal ?? 'SIGKILL');
 }
 
 /** For the thread that may end the process: makes its end wait for the job behind this gate, until `unguardExit`. */

@@ -40,7 +40,8 @@ function removeAtExit(): void {
 
 async function makeFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'distredge-weights-'));
-  if (folders.size === 0) process.once('exit', removeAtExit);
+  // First of all: what else is done at the end may take the process with it.
+  if (folders.size === 0) process.prependOnceListener('exit', removeAtExit);
   folders.set(folder, 'staged');
   return folder;
 }
