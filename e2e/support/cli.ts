@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, expect } from 'vitest';
+import { afterAll, expect } from 'vitest';
 
 export const MAIN: string = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
 
@@ -155,9 +155,9 @@ export function folder(): { readonly path: string; file(name: string, bytes: Uin
   };
 }
 
-/** Call once in a file of tests that `start` something: it ends with the test, also when that fails. */
+/** Call once in a file of tests that `start` something: it ends with the file, also when a test fails. */
 export function endWithTests(): void {
-  afterEach(() => {
+  afterAll(() => {
     for (const running of started) running.kill();
     started.clear();
   });

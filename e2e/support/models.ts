@@ -91,12 +91,12 @@ export function smallCnn(shape: readonly (number | string)[] = image): Uint8Arra
 }
 
 /** Enough work for seconds on one core, in many steps, from a file of some kilobytes. */
-export function slowCnn(convolutions: number, side = 256): Uint8Array {
+export function slowCnn(convolutions: number, channels = 64, side = 256): Uint8Array {
   const names = Array.from({ length: convolutions }, (_, at) => `v${at}`);
   return model({
-    input: [value('x', [1, 32, side, side])],
+    input: [value('x', [1, channels, side, side])],
     output: [value(names.at(-1) ?? 'x')],
-    initializer: [weight('w', [32, 32, 3, 3])],
+    initializer: [weight('w', [channels, channels, 3, 3])],
     node: names.flatMap((name, at) => [
       node('Conv', [names[at - 1] ?? 'x', 'w'], [`${name}_c`], pads),
       // Keeps the values from growing without bound.
