@@ -196,7 +196,7 @@ class Requester implements Cluster {
       if (landing.length > 0) await within(all, requestMs, 'the image was not done', () => this.#missingFrom());
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
-      throw this.#failure;
+      throw this.#failure ?? error;
     } finally {
       all.catch(() => undefined);
       this.#arrivals = this.#pending?.arrivals ?? [];
@@ -453,9 +453,9 @@ class Member {
   }
 
   #expect(type: Control['type']): Promise<Control> {
-    if (this.#failure !== undefined) return Promise.reject(this.#failure);
     const answer = new Promise<Control>((resolve, reject) => {
-      this.#waiting.push({ type, resolve, reject });
+      if (this.#failure === undefined) this.#waiting.push({ type, resolve, reject });
+      else reject(this.#failure);
     });
     // It may fail before anyone waits for it.
     answer.catch(() => undefined);

@@ -1,0 +1,186 @@
+/** A small program, an engine that computes nothing, and raw ends of links: what tests of clusters are made of. Only tests import it. */
+import {
+  analyse,
+  byteLength,
+  compile,
+  type DeviceStep,
+  DistrEdgeError,
+  deviceProgram,
+  floatTensor,
+  loadGraph,
+  type Program,
+  planByRule,
+  type Tensor,
+} from '@distredge/core';
+import type { Engine, EngineCall, EngineModel } from './engine/engine.js';
+import { onnxModel } from './engine/fixtures.js';
+import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
+import { BLOB_CHUNK_BYTES, type Control, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
+
+export const INPUT: Tensor = floatTensor(new Float32Array(4 * 16 * 8), [1, 4, 16, 8]);
+export const OUTPUT = 'y';
+export const TOKEN = '0123456789abcdef0123456789abcdef';
+
+/** Two convolutions in a volume each, so that devices exchange rows; their weights travel as blobs. */
+export function smallProgram(devices: number): Program {
+  const bytes = onnxModel({
+    nodes: [
+      { op: 'Conv', inputs: ['x', 'w1'], outputs: ['m'] },
+      { op: 'Conv', inputs: ['m', 'w2'], outputs: [OUTPUT] },
+    ],
+    inputs: [{ name: 'x', type: 'float32', shape: INPUT.shape }],
+    outputs: [{ name: OUTPUT, type: 'float32', shape: [1, 4, 12, 4] }],
+    weights: [
+      { name: 'w1', shape: [32, 4, 3, 3], location: 'w1', offset: 0 },
+      { name: 'w2', shape: [4, 32, 3, 3], location: 'w2', offset: 0 },
+    ],
+  });
+  const graph = loadGraph(bytes, { external: (location) => new Uint8Array(4608).fill(location === 'w1' ? 1 : 2) });
+  const analysis = analyse(graph);
+  const weights = new Array<number>(devices).fill(1);
+  return compile(graph, planByRule(analysis, { volumes: 'layers', weights }), analysis);
+}
+
+/** What a fake engine does instead of its work, at its n-th call (from 0) since it was made. */
+export type Mischief = (call: number, what: 'load' | 'run') => Promise<void> | void;
+
+/** An engine that fills whatever it is asked for with the device's number plus one; `steps` are the device's own, in order. */
+export class FakeEngine implements Engine {
+  readonly name = 'fake';
+  readonly loaded: EngineModel[] = [];
+  closed = false;
+  readonly #steps: readonly DeviceStep[];
+  readonly #fill: number;
+  readonly #mischief: Mischief;
+  #loads = 0;
+  #runs = 0;
+
+  constructor(steps: readonly DeviceStep[], fill: number, mischief: Mischief = () => undefined) {
+    this.#steps = steps;
+    this.#fill = fill;
+    this.#mischief = mischief;
+  }
+
+  async load({ model, weights }: EngineModel): Promise<number> {
+    await this.#mischief(this.#loads, 'load');
+    const copies = [...weights].map(([name, data]): [string, Uint8Array] => [name, Uint8Array.from(data)]);
+    this.loaded.push({ model: Uint8Array.from(model), weights: new Map(copies) });
+    this.#loads += 1;
+    return this.#loads - 1;
+  }
+
+  async run(call: EngineCall) {
+    const at = this.#runs;
+    this.#runs += 1;
+    await this.#mischief(at, 'run');
+    const step = this.#steps[at % this.#steps.length] as DeviceStep;
+    const outputs = step.outputs
+      .filter(({ port }) => call.outputs.some(({ name, fetch }) => name === port && fetch))
+      .map(({ dtype, shape }): Tensor => {
+        const values = new Float32Array(byteLength(dtype, shape) / 4).fill(this.#fill);
+        return { dtype, shape, data: new Uint8Array(values.buffer) };
+      });
+    return { outputs, start: 1, end: 2 };
+  }
+
+  async unload(): Promise<void> {}
+  async clearSlots(): Promise<void> {}
+  async close(): Promise<void> {
+    this.closed = true;
+  }
+}
+
+export function engineOf(program: Program, device: number, mischief?: Mischief): FakeEngine {
+  return new FakeEngine(deviceProgram(program, device).program.steps, device + 1, mischief);
+}
+
+export const engineFailure = (): never => {
+  throw new DistrEdgeError('ENGINE_FAILED', 'the engine is tired', { where: 'model 0' });
+};
+
+/** One raw end of a link, that says and hears anything. */
+export class RawEnd {
+  readonly heard: Control[] = [];
+  readonly rows: Frame[] = [];
+  pongs = 0;
+  closed: { readonly error: Error | undefined } | undefined;
+  link!: Link;
+
+  handlers(link: Link) {
+    this.link = link;
+    return {
+      allocate: (header: FrameHeader) => new Uint8Array(header.length),
+      frame: (frame: Frame): void => {
+        if (frame.kind === FrameKind.control) this.heard.push(parseControl(frame));
+        else if (frame.kind === FrameKind.pong) this.pongs += 1;
+        else if (frame.kind === FrameKind.data) this.rows.push(frame);
+      },
+      closed: (error: Error | undefined): void => {
+        this.closed = { error };
+      },
+    };
+  }
+
+  async say(message: Control): Promise<void> {
+    await sendControl(this.link, message);
+  }
+
+  async send(kind: FrameKind, request: number, channel: number, bytes: number | Uint8Array): Promise<void> {
+    const payload = typeof bytes === 'number' ? new Uint8Array(bytes) : bytes;
+    await this.link.send({ kind, request, channel }, [payload]);
+  }
+
+  /** The error that the other end told before it closed. */
+  async refusal(): Promise<string> {
+    await until(() => this.closed !== undefined);
+    const failed = this.heard.find(({ type }) => type === 'failed');
+    return failed?.type === 'failed' ? `${failed.error.code}: ${failed.error.message}` : 'closed';
+  }
+
+  async hears(type: Control['type']): Promise<Control> {
+    await until(() => this.closed !== undefined || this.heard.some((message) => message.type === type));
+    const found = this.heard.find((message) => message.type === type);
+    if (found === undefined) throw new Error(`closed before '${type}': ${JSON.stringify(this.heard)}`);
+    return found;
+  }
+}
+
+/** A raw end that has dialled. */
+export async function dialRaw(transport: Transport, address: string): Promise<RawEnd> {
+  const end = new RawEnd();
+  await transport.dial(address, (link) => end.handlers(link));
+  return end;
+}
+
+export const HELLO: Control = { type: 'hello', version: PROTOCOL_VERSION };
+
+/** The message that prepares a device's part of a program; `change` may spoil it. */
+export function prepareMessage(program: Program, device: number, peers: readonly string[], change = {}): Control {
+  const part = deviceProgram(program, device).program;
+  return { type: 'prepare', token: TOKEN, peers, requestMs: 60_000, program: { ...part, ...change } };
+}
+
+/** Sends a device's models and weights, as a requester does. */
+export async function sendBlobs(end: RawEnd, program: Program, device: number): Promise<void> {
+  const seen = new Set<string>();
+  let channel = 0;
+  for (const index of deviceProgram(program, device).models) {
+    const model = program.models[index];
+    if (model === undefined) throw new Error('no such model');
+    const fresh = [...model.weights].filter(([location]) => !seen.has(location));
+    for (const [location] of fresh) seen.add(location);
+    for (const bytes of [model.bytes, ...fresh.map(([, data]) => data)]) {
+      for (let at = 0; at < bytes.length; at += BLOB_CHUNK_BYTES)
+        await end.send(FrameKind.blob, 0, channel, bytes.subarray(at, at + BLOB_CHUNK_BYTES));
+      channel += 1;
+    }
+  }
+}
+
+export async function until(condition: () => boolean, ms = 20_000): Promise<void> {
+  const deadline = Date.now() + ms;
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
