@@ -1,6 +1,7 @@
 /** `distredge run` and the providers it meets: good ones, dying ones, frozen ones, and things that are none. */
+
+import { FrameKind } from '@distredge/runtime';
 import { describe, expect, test } from 'vitest';
-import { FrameKind } from '../../packages/runtime/src/link/link.js';
 import { distredge, endWithTests, failing, folder, json, sleep, start, startProvider } from '../support/cli.js';
 import { control, endFakesWithTests, fakeProvider, frame, READY, stranger, WELCOME } from '../support/fake-ends.js';
 import { slowCnn, smallCnn } from '../support/models.js';

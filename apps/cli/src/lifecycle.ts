@@ -13,10 +13,10 @@ export function onEnd(cleanup: () => Promise<void>): void {
 }
 
 /** Undoes everything, once; neither errors nor what takes too long stop the rest. */
-export async function endAll(): Promise<void> {
+export async function endAll(patienceMs: number = PATIENCE_MS): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, PATIENCE_MS);
+    timer = setTimeout(resolve, patienceMs);
   });
   const undo = async (): Promise<void> => {
     for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) {

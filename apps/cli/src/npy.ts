@@ -16,10 +16,16 @@ const DESCR: Partial<Record<DataType, string>> = {
   bool: '|b1',
 };
 
-/** A tensor as the bytes of an .npy file. */
-export function npy({ dtype, shape, data }: Tensor): Uint8Array {
+/** A tensor as the bytes of an .npy file; its name is for messages. */
+export function npy(name: string, { dtype, shape, data }: Tensor): Uint8Array {
   const descr = DESCR[dtype];
-  if (descr === undefined) throw new DistrEdgeError('FILE', 'NumPy has no such element type', { got: dtype });
+  if (descr === undefined) {
+    throw new DistrEdgeError('FILE', 'NumPy has no such element type', {
+      where: `output '${name}'`,
+      got: dtype,
+      hint: 'leave out --output',
+    });
+  }
   const dims = shape.length === 1 ? `${shape[0]},` : shape.join(', ');
   const head = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${dims}), }`;
   const length = Math.ceil((10 + head.length + 1) / 64) * 64 - 10;

@@ -34,17 +34,17 @@ export function plain(text: string): string {
   return text.replaceAll(/\p{Cc}|\p{Cf}/gu, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
+/** A number as the commands write it: with a point, an exponent or a unit. Digits alone may be a name. */
+const WRITTEN_NUMBER = /^-?[\d,]+(\.\d*(e[+-]\d+)?|e[+-]\d+|(\.\d+)? ?(ms|%|[kMGT]?(B|FLOP)|×))$/;
+
 /** Rows as aligned columns; numbers to the right. The first row is the head. */
 export function table(rows: readonly (readonly (string | number)[])[]): string {
   const cells = rows.map((row) => row.map((cell) => plain(String(cell))));
-  const widths = (cells[0] ?? []).map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
-  const right = (cells[0] ?? []).map((_, column) =>
-    rows
-      .slice(1)
-      .every(
-        (row) => typeof row[column] === 'number' || /^([\d.,]+ ?(ms|%|[kMGT]?(B|FLOP)|×)?|-)$/.test(`${row[column]}`),
-      ),
-  );
+  const columns = (cells[0] ?? []).map((_, column) => column);
+  const widths = columns.map((column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
+  const isNumber = (cell: string | number | undefined): boolean =>
+    typeof cell === 'number' || cell === '-' || WRITTEN_NUMBER.test(cell ?? '');
+  const right = columns.map((column) => rows.slice(1).every((row) => isNumber(row[column])));
   const lines = cells.map((row) =>
     row
       .map((cell, column) => (right[column] ? cell.padStart(widths[column] ?? 0) : cell.padEnd(widths[column] ?? 0)))
@@ -80,7 +80,7 @@ export class Progress {
     const time = Date.now();
     if (!this.#shown || time - this.#last < 50) return;
     this.#last = time;
-    process.stderr.write(`\r\u001b[K${plain(text).slice(0, (process.stderr.columns ?? 80) - 1)}`);
+    process.stderr.write(`\r\u001b[K${plain(text).slice(0, (process.stderr.columns || 80) - 1)}`);
   }
 
   done(): void {

@@ -1,12 +1,6 @@
 /** `distredge provider`: computes parts for requesters until it is told to stop. */
 import { DistrEdgeError } from '@distredge/core';
-import {
-  assertLoopback,
-  createOrtWorkerEngine,
-  createTcpTransport,
-  ENGINE_NAME,
-  startProvider,
-} from '@distredge/runtime';
+import { assertLoopback, createOrtEngineFor, createTcpTransport, ENGINE_NAME, startProvider } from '@distredge/runtime';
 import { type Command, Option } from 'commander';
 import { endAll, ignoreTerminalSignals, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
@@ -39,7 +33,7 @@ async function provide({ listen, threads, child }: Options): Promise<void> {
   const provider = await startProvider({
     transport: createTcpTransport(),
     listen,
-    createEngine: () => createOrtWorkerEngine({ threads }),
+    createEngine: (program) => createOrtEngineFor(program, { threads }),
     engineName: ENGINE_NAME,
     log: (line) => {
       if (!child) print(plain(line));
@@ -51,6 +45,9 @@ async function provide({ listen, threads, child }: Options): Promise<void> {
   await new Promise(() => undefined);
 }
 
+/** For how long a job of a parent that is gone may put off the end. */
+const PATIENCE_MS = 800;
+
 /** Ends this process when the channel to its parent closes, which the end of the parent does, however it ends. */
 function endWithParent(): void {
   if (process.send === undefined) {
@@ -60,8 +57,8 @@ function endWithParent(): void {
   }
   ignoreTerminalSignals();
   const leave = (): void => {
-    // As after a polite kill: soon, whatever is being computed.
-    void endAll().finally(() => process.exit(143));
+    // As after a polite kill: soon, whatever is being loaded or computed, and before the parent loses its patience.
+    void endAll(PATIENCE_MS).finally(() => process.exit(143));
   };
   process.once('disconnect', leave);
   // The parent may be gone already.

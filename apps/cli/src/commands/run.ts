@@ -6,10 +6,11 @@ import { assertLoopback, formatAddress, parseAddress } from '@distredge/runtime'
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { fileError } from '../image/file-error.js';
+import { interrupted } from '../lifecycle.js';
 import { type ModelFile, readModel } from '../model-file.js';
 import { npy } from '../npy.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
-import { describeError, ms, print, printJson, styled, table } from '../output.js';
+import { amount, describeError, ms, print, printJson, shown, styled, table } from '../output.js';
 import { compileByRule, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
 import { rowTable, timeline, traffic } from '../timeline.js';
 
@@ -79,15 +80,17 @@ async function run(path: string, options: Options): Promise<void> {
   let outputs: Tensors;
   let fallback: DistrEdgeError | undefined;
   let totalMs: number | undefined;
-  let shown = '';
+  let picture = '';
   try {
     const cluster = await prepare(program, addresses, options.deadline);
-    outputs = await cluster.infer(inputs);
+    outputs = await shown('running', () => cluster.infer(inputs));
     const trace = await cluster.trace();
     totalMs = trace.totalMs;
-    shown = timeline(program, trace);
+    picture = timeline(program, trace);
   } catch (error) {
     if (!options.fallback || !(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code)) throw error;
+    // Ctrl-C ends providers in the same terminal, too.
+    if (await interrupted()) throw error;
     fallback = error;
     process.stderr.write(
       `${describeError(error)}\n${styled('yellow', 'warning', process.stderr)}: finishing the image on this machine, unsplit (--no-fallback fails instead)\n`,
@@ -109,9 +112,9 @@ async function run(path: string, options: Options): Promise<void> {
   }
   if (fallback === undefined) {
     const { between, requester } = traffic(program);
-    print(`${table(rowTable(program))}\n\n${shown}\n`);
+    print(`${table(rowTable(program))}\n\n${picture}\n`);
     print(
-      `${ms(totalMs ?? 0)}; ${(between / 1e6).toFixed(2)} MB between devices, ${(requester / 1e6).toFixed(2)} MB to and from this one\n`,
+      `${ms(totalMs ?? 0)}; ${amount(between, 'B')} between devices, ${amount(requester, 'B')} to and from this one\n`,
     );
   }
   print(
@@ -160,12 +163,16 @@ function summarise(name: string, tensor: Tensor): Summary {
 }
 
 async function writeOutputs(folder: string, { graph }: ModelFile, outputs: Tensors): Promise<void> {
+  const taken = new Set<string>();
   try {
     await mkdir(folder, { recursive: true });
-    for (const name of graph.outputs) {
-      await writeFile(join(folder, `${name.replaceAll(/[^\w.-]/g, '_')}.npy`), npy(outputs[name] as Tensor));
+    for (const [index, name] of graph.outputs.entries()) {
+      const plainName = name.replaceAll(/[^\w.-]/g, '_').slice(0, 200);
+      const file = taken.has(plainName) ? `${plainName}-${index}` : plainName;
+      taken.add(file);
+      await writeFile(join(folder, `${file}.npy`), npy(name, outputs[name] as Tensor));
     }
   } catch (error) {
-    throw fileError(error, folder, 'write');
+    throw error instanceof DistrEdgeError ? error : fileError(error, folder, 'write');
   }
 }

@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
 import { readModel } from '../model-file.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
-import { plain, print, printJson, styled, table } from '../output.js';
+import { plain, print, printJson, shown, styled, table } from '../output.js';
 import { compareRuns, compileByRule, inputsFor, localProviders, prepare, runUnsplit, splitFacts } from '../split.js';
 
 interface Options {
@@ -48,7 +48,7 @@ async function verify(path: string, options: Options): Promise<void> {
   const expected = await runUnsplit(model, inputs);
   const providers = await localProviders(options.workers);
   const cluster = await prepare(program, providers.addresses);
-  const got = await cluster.infer(inputs);
+  const got = await shown('running the divided model', () => cluster.infer(inputs));
   const outputs = await compareRuns(model, inputs, expected, got, async (graph) => {
     const again = await prepare(compileByRule(graph, options.volumes, shares), providers.addresses);
     return again.infer(inputs);
