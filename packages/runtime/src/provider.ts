@@ -2,7 +2,7 @@
  * The provider: listens, lets a requester prepare programs on it, and lets the other devices of a program exchange rows with
  * it. Each requester's link carries at most one job; when the link closes, the job and everything it holds is gone.
  */
-import { DistrEdgeError } from '@distredge/core';
+import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
 import type { Engine } from './engine/engine.js';
 import { Job } from './job.js';
 import {
@@ -34,7 +34,7 @@ export interface ProviderOptions {
   /** `host:port`; port 0 takes any free one. */
   readonly listen: string;
   /** A fresh engine for every job. */
-  readonly createEngine: () => Engine;
+  readonly createEngine: (program: DeviceProgram) => Engine;
   /** Name of the engine, told to requesters. */
   readonly engineName: string;
   /** Jobs at once; further requesters are refused. Default 4. */
@@ -236,7 +236,7 @@ class Session {
     }
     const job = new Job({
       program,
-      engine: options.createEngine(),
+      engine: options.createEngine(program),
       requestMs: message.requestMs,
       failed: (error, peer) => void this.#refuse(error, peer),
     });

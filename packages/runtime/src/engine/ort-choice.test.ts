@@ -1,0 +1,41 @@
+import type { DeviceProgram, DeviceStep } from '@distredge/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import type { Engine } from './engine.js';
+import { createOrtEngineFor } from './ort-choice.js';
+import { OrtEngine } from './ort-node.js';
+
+const FROM_MESSAGE: DeviceStep['inputs'] = [{ port: 'in0', message: 0, offset: 0, dtype: 'float32', shape: [1] }];
+const FROM_SLOT: DeviceStep['inputs'] = [{ port: 'in0', slot: 0 }];
+const SENDS: DeviceStep['sends'] = [{ message: 1, to: 1, bytes: 8, pieces: [{ output: 0, offset: 0 }] }];
+
+function step(volume: number, more: Partial<DeviceStep>): DeviceStep {
+  const nothing = { inputs: FROM_MESSAGE, outputs: [], sends: SENDS, release: [] };
+  return { step: 0, model: 0, volume, part: 0, from: 0, to: 1, flops: 1e9, ...nothing, ...more };
+}
+
+describe('the thread that onnxruntime computes on', () => {
+  let engine: Engine | undefined;
+  afterEach(() => engine?.close());
+
+  function onCallingThread(...steps: DeviceStep[]): boolean {
+    const program: DeviceProgram = { version: 1, device: 0, devices: 2, models: [], slots: 1, receives: [], steps };
+    engine = createOrtEngineFor(program);
+    return engine instanceof OrtEngine;
+  }
+
+  it('is the calling one where every step waits for rows', () => {
+    expect(onCallingThread(step(0, {}), step(1, {}), step(2, { sends: [] }))).toBe(true);
+  });
+
+  it('is one of its own where the next step goes on while rows are sent', () => {
+    expect(onCallingThread(step(0, {}), step(1, { inputs: FROM_SLOT }))).toBe(false);
+  });
+
+  it('is one of its own where the device has several parts of a volume', () => {
+    expect(onCallingThread(step(0, { part: 0 }), step(0, { part: 1 }))).toBe(false);
+  });
+
+  it('is one of its own where a step would hold the calling thread up for seconds', () => {
+    expect(onCallingThread(step(0, { flops: 9e9 }))).toBe(false);
+  });
+});
