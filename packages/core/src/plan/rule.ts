@@ -25,7 +25,7 @@ export interface RuleOptions {
 }
 
 /** Share of a volume's work that `blocks` lets its parts compute twice. */
-const HALO_LIMIT = 0.06;
+const HALO_LIMIT = 0.1;
 /** A fully connected layer with at least this many bytes of weights is cut by output channels. */
 const LARGE_HEAD_BYTES = 16e6;
 
