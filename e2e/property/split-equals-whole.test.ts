@@ -52,7 +52,12 @@ async function runOnProviders(program: Program, model: RandomModel): ReturnType<
   const transport = createMemoryTransport();
   const providers = await Promise.all(
     Array.from({ length: program.plan.devices }, (_, device) =>
-      startProvider({ transport, listen: `device${device}:1`, createEngine: () => createOrtEngine(), engineName: ENGINE_NAME }),
+      startProvider({
+        transport,
+        listen: `device${device}:1`,
+        createEngine: () => createOrtEngine(),
+        engineName: ENGINE_NAME,
+      }),
     ),
   );
   try {
