@@ -18,7 +18,11 @@ describe('the thread that onnxruntime computes on', () => {
   afterEach(() => engine?.close());
 
   function onCallingThread(...steps: DeviceStep[]): boolean {
-    const program: DeviceProgram = { version: 1, device: 0, devices: 2, models: [], slots: 1, receives: [], steps };
+    return withModels([], ...steps);
+  }
+
+  function withModels(models: DeviceProgram['models'], ...steps: DeviceStep[]): boolean {
+    const program: DeviceProgram = { version: 1, device: 0, devices: 2, models, slots: 1, receives: [], steps };
     engine = createOrtEngineFor(program);
     return engine instanceof OrtEngine;
   }
@@ -37,5 +41,10 @@ describe('the thread that onnxruntime computes on', () => {
 
   it('is one of its own where a step would hold the calling thread up for seconds', () => {
     expect(onCallingThread(step(0, { flops: 9e9 }))).toBe(false);
+  });
+
+  it('is one of its own where a model would hold it up while it loads', () => {
+    const weights = [{ location: 'w', bytes: 100e6 }];
+    expect(withModels([{ bytes: 1000, weights }], step(0, {}))).toBe(false);
   });
 });

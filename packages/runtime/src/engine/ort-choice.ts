@@ -13,6 +13,8 @@ import { createOrtWorkerEngine } from './ort-worker.js';
  * meanwhile: on a device of 2 GFLOP/s this is 4 s, less than the patience of a requester.
  */
 const MAX_HELD_UP_FLOPS = 8e9;
+/** The largest model, with its weights, that the calling thread may be held up with while it loads: some seconds from a slow disk. */
+const MAX_HELD_UP_BYTES = 64e6;
 
 /** Whether the device computes on while rows that it made or will need are on their way. */
 function overlaps({ steps }: DeviceProgram): boolean {
@@ -28,5 +30,8 @@ function overlaps({ steps }: DeviceProgram): boolean {
 /** The engine for a device's program, on the calling thread or one of its own. */
 export function createOrtEngineFor(program: DeviceProgram, options: EngineOptions = {}): Engine {
   const heavy = program.steps.some(({ flops }) => flops > MAX_HELD_UP_FLOPS);
-  return heavy || overlaps(program) ? createOrtWorkerEngine(options) : createOrtEngine(options);
+  const large = program.models.some(
+    ({ bytes, weights }) => weights.reduce((sum, weight) => sum + weight.bytes, bytes) > MAX_HELD_UP_BYTES,
+  );
+  return heavy || large || overlaps(program) ? createOrtWorkerEngine(options) : createOrtEngine(options);
 }
