@@ -8,7 +8,7 @@
  * directory.
  */
 import { rmSync } from 'node:fs';
-import { mkdtemp, open, rm } from 'node:fs/promises';
+import { mkdtemp, open, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -38,8 +38,39 @@ function removeAtExit(): void {
   for (const folder of folders.keys()) rmSync(folder, { recursive: true, force: true });
 }
 
+/** Folders carry the number of their process: `distredge-weights-PID-…`. */
+const OWNED = /^distredge-weights-(\d+)-/;
+/** Staging takes seconds. What is older, and of a process that is not there, was left by one that was killed meanwhile. */
+const ABANDONED_MS = 10 * 60_000;
+
+let swept = false;
+
+/** Removes, once, what processes left that were killed while they staged. */
+async function sweep(): Promise<void> {
+  if (swept) return;
+  swept = true;
+  for (const name of await readdir(tmpdir()).catch(() => [])) {
+    const pid = OWNED.exec(name)?.[1];
+    if (pid === undefined || isAlive(Number(pid))) continue;
+    const path = join(tmpdir(), name);
+    const info = await stat(path).catch(() => undefined);
+    if (info === undefined || Date.now() - info.mtimeMs < ABANDONED_MS) continue;
+    await rm(path, { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    // It is there, but another user's.
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
 async function makeFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'distredge-weights-'));
+  await sweep();
+  const folder = await mkdtemp(join(tmpdir(), `distredge-weights-${process.pid}-`));
   // First of all: what else is done at the end may take the process with it.
   if (folders.size === 0) process.prependOnceListener('exit', removeAtExit);
   folders.set(folder, 'staged');
