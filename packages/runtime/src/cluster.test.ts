@@ -322,3 +322,25 @@ it('a link that comes up after the cluster was given up is closed', async () => 
   });
   await close();
 });
+
+it('a device that another one cannot reach is an error that names both', async () => {
+  const program = smallProgram(2);
+  const transport = createMemoryTransport();
+  const walled: Transport = {
+    ...transport,
+    dial: (address) => Promise.reject(new DistrEdgeError('LINK_FAILED', 'no way', { where: address })),
+  };
+  const providers = await Promise.all(
+    ['d0', 'd1'].map((listen, device) =>
+      startProvider({
+        transport: { ...walled, listen: transport.listen },
+        listen,
+        engineName: 'fake',
+        createEngine: () => engineOf(program, device),
+      }),
+    ),
+  );
+  const error = await codeOf(connect(program, { transport, addresses: ['d0', 'd1'] }));
+  expect(error).toMatchObject({ code: 'PROVIDER_LOST', where: 'device 0 at d0: device 1 at d1' });
+  await Promise.all(providers.map((provider) => provider.close()));
+});

@@ -212,7 +212,10 @@ export class Job {
           { kind: FrameKind.data, request: inbox.request, channel: message },
           layOut(parts, bytes),
         );
-        sent.catch(() => undefined);
+        // Told as what it is: the requester then waits a moment for the other device's own word.
+        sent.catch((cause: unknown) => {
+          if (to >= 0) this.fail(peerLost(nameOf(to), cause), to);
+        });
         sends.push(sent);
         leaving.push(sent);
       }
@@ -264,6 +267,11 @@ function checkSizes(wanted: DeviceStep['outputs'], got: readonly Tensor[]): void
       got: tensor === undefined ? 'nothing' : `${tensor.dtype} [${tensor.shape.join(', ')}]`,
     });
   });
+}
+
+/** The error for a device that another one cannot exchange rows with any more. */
+export function peerLost(where: string, cause: unknown): DistrEdgeError {
+  return new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where, cause });
 }
 
 function nameOf(member: number): string {

@@ -3,7 +3,7 @@
  * that is dialled may still be on its way to being prepared, so it is asked again until the deadline.
  */
 import { DistrEdgeError } from '@distredge/core';
-import type { Job } from './job.js';
+import { type Job, peerLost } from './job.js';
 import { FrameKind, type Link, type Transport } from './link/link.js';
 import { now, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
 
@@ -35,10 +35,16 @@ export class Peers {
     const { job } = this;
     const deadline = now() + ms;
     await Promise.all(
-      [...job.peers()].map((device) => {
+      [...job.peers()].map(async (device) => {
         const where = `device ${device} at ${addresses[device] ?? ''}`;
-        if (device < job.program.device) return this.#wait(device, where, deadline);
-        return this.#dial(device, addresses[device] ?? '', where, deadline);
+        try {
+          if (device < job.program.device) await this.#wait(device, where, deadline);
+          else await this.#dial(device, addresses[device] ?? '', where, deadline);
+        } catch (error) {
+          const lost = error instanceof DistrEdgeError && error.code === 'PROVIDER_LOST';
+          job.fail(lost ? error : peerLost(where, error), device);
+          throw error;
+        }
       }),
     );
   }
@@ -103,7 +109,7 @@ export class Peers {
         closed: (cause) => {
           settle?.reject(new NotReady());
           if (!welcomed) return;
-          job.fail(new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where, cause }), device);
+          job.fail(peerLost(where, cause), device);
         },
       }),
       { deadlineMs: left },

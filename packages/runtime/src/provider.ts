@@ -4,7 +4,7 @@
  */
 import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
 import type { Engine } from './engine/engine.js';
-import { Job } from './job.js';
+import { Job, peerLost } from './job.js';
 import {
   type Frame,
   type FrameHeader,
@@ -132,8 +132,7 @@ class Session {
     if (this.#member === -1) void this.end();
     else {
       const where = `device ${this.#member} at ${this.#link.remote}`;
-      const lost = new DistrEdgeError('PROVIDER_LOST', 'the link to another device broke', { where, cause: error });
-      this.#peers.job.fail(lost, this.#member);
+      this.#peers.job.fail(peerLost(where, error), this.#member);
     }
   }
 

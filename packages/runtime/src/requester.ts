@@ -286,6 +286,9 @@ class Requester implements Cluster {
   }
 }
 
+/** For how long a provider that says it lost another one is not believed: the other one's link may say more. */
+const BLAME_MS = 200;
+
 /** One provider, as the requester sees it. */
 class Member {
   readonly device: number;
@@ -296,6 +299,8 @@ class Member {
   #link: Link | undefined;
   #failure: Error | undefined;
   #unanswered = 0;
+  /** Whether it has told that it lost another device: its own end follows from that. */
+  #blames = false;
   #readiness: Promise<Control> | undefined;
 
   constructor(device: number, address: string, owner: Requester) {
@@ -409,6 +414,7 @@ class Member {
   /** Why a send failed: the link's own end, of which this side hears a moment later, tells better. */
   async #reason(error: unknown): Promise<unknown> {
     await new Promise((resolve) => setImmediate(resolve));
+    if (this.#blames) await new Promise((resolve) => setTimeout(resolve, BLAME_MS));
     return this.#failure ?? error;
   }
 
@@ -438,9 +444,11 @@ class Member {
     if (message.type === 'failed') {
       const lost = message.peer !== undefined && message.error.code === 'PROVIDER_LOST';
       const error = reportedError(message, this.#where);
-      // The neighbour's own link usually tells better why it is gone: give it a moment to.
-      if (lost) setTimeout(() => this.#fail(error), 200).unref();
-      else this.#fail(error);
+      // The neighbour's own link tells better why it is gone: give it a moment to. Meanwhile this provider hangs up, too.
+      if (lost) {
+        this.#blames = true;
+        setTimeout(() => this.#fail(error), BLAME_MS);
+      } else this.#fail(error);
       return;
     }
     const at = this.#waiting.findIndex(({ type }) => type === message.type);
@@ -463,6 +471,7 @@ class Member {
   }
 
   #lost(error: Error | undefined): void {
+    if (this.#blames) return;
     if (
       error instanceof DistrEdgeError &&
       (error.code === 'PROTOCOL' || error.code === 'FRAME_INVALID' || error.code === 'DEADLINE')
