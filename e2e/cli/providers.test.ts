@@ -73,8 +73,7 @@ describe.concurrent('a provider that is lost', () => {
   });
 
   test('in mid-run is made up for here, which is said', async () => {
-    // Killed while it loads, it leaves a file there: for this test alone.
-    const [good, bad] = await Promise.all([startProvider(), startProvider([], { TMPDIR: dir.path })]);
+    const [good, bad] = await Promise.all([startProvider(), startProvider()]);
     const devices = `${good.address},${bad.address}`;
     const requester = start(['run', shorter, '--devices', devices, '--json']);
     await bad.prints('preparing');

@@ -31,7 +31,7 @@ export class Running {
     this.child = spawn(process.execPath, [MAIN, ...args], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', ...env },
+      env: { ...process.env, NO_COLOR: '1', ...temporary, ...env },
     });
     this.pid = this.child.pid ?? 0;
     this.child.stdout?.on('data', (data) => {
@@ -90,6 +90,9 @@ export class Running {
 }
 
 const started = new Set<Running>();
+
+/** Where commands put temporary files, if that is not where all do. */
+let temporary: Readonly<Record<string, string>> = {};
 
 /** Starts a command that goes on by itself. */
 export function start(args: readonly string[], env: Readonly<Record<string, string>> = {}): Running {
@@ -157,9 +160,13 @@ export function folder(): { readonly path: string; file(name: string, bytes: Uin
 
 /** Call once in a file of tests that `start` something: it ends with the file, also when a test fails. */
 export function endWithTests(): void {
+  // What is killed while it loads leaves files there.
+  const path = mkdtempSync(join(tmpdir(), 'distredge-e2e-tmp-'));
+  temporary = { TMPDIR: path, TEMP: path, TMP: path };
   afterAll(() => {
     for (const running of started) running.kill();
     started.clear();
+    rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 }
 
