@@ -42,9 +42,10 @@ export function addBench(program: Command): void {
 const REST_MS = 30;
 
 async function bench(path: string, options: Options): Promise<void> {
+  const shares = sharesOf(options.weights, options.workers);
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
-  const program = compileByRule(model.graph, options.volumes, sharesOf(options.weights, options.workers));
+  const program = compileByRule(model.graph, options.volumes, shares);
   const providers = await localProviders(options.workers);
   const cluster = await prepare(program, providers.addresses);
   const single = await openUnsplit(model);
