@@ -15,6 +15,12 @@ export interface LocalProviders {
   readonly pinned: boolean;
 }
 
+/**
+ * Lets glibc keep freed buffers of up to 32 MiB instead of giving every one back and faulting its pages in again for the next
+ * image: about 8 % less time for U-Net and M-LSD. Other C libraries ignore it.
+ */
+const KEEP_MEMORY = { MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`, MALLOC_TRIM_THRESHOLD_: `${512 * 2 ** 20}` };
+
 const START_MS = 30_000;
 const PROBE_MS = 5000;
 const END_MS = 2000;
@@ -37,7 +43,10 @@ function launch(core: number | undefined): ChildProcess {
   const main = fileURLToPath(new URL('./main.js', import.meta.url));
   const command = [process.execPath, main, 'provider', '--listen', '127.0.0.1:0', '--child'];
   const [program = process.execPath, ...args] = core === undefined ? command : ['taskset', '-c', `${core}`, ...command];
-  const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] });
+  const child = spawn(program, args, {
+    env: { ...process.env, ...KEEP_MEMORY },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  });
   // That it could not be started, spoken to or ended is noticed by its silence.
   child.on('error', () => undefined);
   return child;
