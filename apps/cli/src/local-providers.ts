@@ -19,7 +19,7 @@ export interface LocalProviders {
  * Lets glibc keep freed buffers of up to 32 MiB instead of giving every one back and faulting its pages in again for the next
  * image: about 8 % less time for U-Net and M-LSD. Other C libraries ignore it.
  */
-const KEEP_MEMORY = { MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`, MALLOC_TRIM_THRESHOLD_: `${512 * 2 ** 20}` };
+const KEEP_MEMORY = { MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`, MALLOC_TRIM_THRESHOLD_: `${64 * 2 ** 20}` };
 
 const START_MS = 30_000;
 const PROBE_MS = 5000;
