@@ -1,0 +1,247 @@
+/** One provider, as the requester sees it: its link, what it was asked, and whether it is still alive. */
+import { DistrEdgeError, type deviceProgram, type Program } from '@distredge/core';
+import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
+import { blobsOf } from './loader.js';
+import {
+  BEGIN_CHANNEL,
+  BLOB_CHUNK_BYTES,
+  type Control,
+  checkVersion,
+  PROTOCOL_VERSION,
+  parseControl,
+  reportedError,
+  sendControl,
+  type Traced,
+  within,
+} from './protocol.js';
+
+/** Whom a member hands rows to, and tells when it is lost. */
+interface MemberOwner {
+  /** The buffer for a result; throws `PROTOCOL` for any that is not awaited. */
+  allocate(device: number, header: FrameHeader): Uint8Array;
+  receive(frame: Frame): void;
+  /** The first error counts. */
+  fail(error: Error): void;
+}
+
+/** For how long a provider that says it lost another one is not believed: the other one's link may say more. */
+const BLAME_MS = 200;
+
+/** One provider, as the requester sees it. */
+export class Member {
+  readonly device: number;
+  readonly #address: string;
+  readonly #owner: MemberOwner;
+  readonly #waiting: { type: Control['type']; resolve: (message: Control) => void; reject: (error: Error) => void }[] =
+    [];
+  #link: Link | undefined;
+  #failure: Error | undefined;
+  #unanswered = 0;
+  /** Whether it has told that it lost another device: its own end follows from that. */
+  #blames = false;
+  #readiness: Promise<Control> | undefined;
+
+  constructor(device: number, address: string, owner: MemberOwner) {
+    this.device = device;
+    this.#address = address;
+    this.#owner = owner;
+  }
+
+  get #where(): string {
+    return `device ${this.device} at ${this.#address}`;
+  }
+
+  async greet(transport: Transport, deadlineMs: number): Promise<void> {
+    const dialled = await transport.dial(
+      this.#address,
+      (link) => ({
+        allocate: (header) => {
+          this.#unanswered = 0;
+          if (header.kind === FrameKind.data) return this.#owner.allocate(this.device, header);
+          if (header.length > 64 * 2 ** 20)
+            throw new DistrEdgeError('PROTOCOL', 'a provider sent too large a message', { where: link.remote });
+          return new Uint8Array(header.length);
+        },
+        frame: (frame) => this.#frame(frame),
+        closed: (error) => this.#lost(error),
+      }),
+      { deadlineMs },
+    );
+    this.#link = dialled;
+    // The cluster may have been closed while this was on its way.
+    if (this.#failure !== undefined) {
+      dialled.close();
+      throw this.#failure;
+    }
+    const answer = this.#expect('welcome');
+    await this.#tell({ type: 'hello', version: PROTOCOL_VERSION });
+    const welcome = await within(answer, deadlineMs, 'a provider did not answer', () => this.#where);
+    if (welcome.type === 'welcome') checkVersion(welcome.version, this.#where);
+  }
+
+  async prepare(
+    job: {
+      token: string;
+      peers: string[];
+      requestMs: number;
+      part: ReturnType<typeof deviceProgram>['program'];
+      models: readonly Program['models'][number][];
+    },
+    progress: (bytes: number) => void,
+  ): Promise<void> {
+    const link = this.#link as Link;
+    this.#readiness = this.#expect('ready');
+    await this.#tell({
+      type: 'prepare',
+      token: job.token,
+      peers: job.peers,
+      requestMs: job.requestMs,
+      program: job.part,
+    });
+    const blobs = blobsOf(job.part.models);
+    for (const [channel, { model, location }] of blobs.entries()) {
+      const source = job.models[model] as Program['models'][number];
+      const bytes = location === undefined ? source.bytes : (source.weights.get(location) as Uint8Array);
+      for (let at = 0; at < bytes.byteLength; at += BLOB_CHUNK_BYTES) {
+        const chunk = bytes.subarray(at, at + BLOB_CHUNK_BYTES);
+        try {
+          await link.send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
+        } catch (error) {
+          throw await this.#reason(error);
+        }
+        progress(chunk.byteLength);
+      }
+    }
+  }
+
+  async ready(deadlineMs: number): Promise<void> {
+    const ready = this.#readiness as Promise<Control>;
+    await within(ready, deadlineMs, 'a provider did not load its models', () => this.#where);
+  }
+
+  begin(request: number): Promise<void> {
+    return this.#send(request, BEGIN_CHANNEL, []);
+  }
+
+  data(request: number, message: number, payload: readonly Uint8Array[]): Promise<void> {
+    return this.#send(request, message, payload);
+  }
+
+  async #send(request: number, channel: number, payload: readonly Uint8Array[]): Promise<void> {
+    try {
+      await (this.#link as Link).send({ kind: FrameKind.data, request, channel }, payload);
+    } catch (error) {
+      throw await this.#reason(error);
+    }
+  }
+
+  async trace(deadlineMs: number): Promise<Traced> {
+    const answer = this.#expect('traced');
+    await this.#tell({ type: 'trace' });
+    return (await within(answer, deadlineMs, 'a provider did not tell of the last image', () => this.#where)) as Traced;
+  }
+
+  async #tell(message: Control): Promise<void> {
+    try {
+      await sendControl(this.#link as Link, message);
+    } catch (error) {
+      throw await this.#reason(error);
+    }
+  }
+
+  /** Why a send failed: the link's own end, of which this side hears a moment later, tells better. */
+  async #reason(error: unknown): Promise<unknown> {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (this.#blames) await new Promise((resolve) => setTimeout(resolve, BLAME_MS));
+    return this.#failure ?? error;
+  }
+
+  /**
+   * Asks whether the provider is alive; one that has been silent for so many asks is lost. Asks are counted, not
+   * milliseconds: this process may itself have been too busy to read the answer.
+   */
+  beat(patience: number): void {
+    if (this.#link === undefined) return;
+    if (this.#unanswered >= patience) {
+      this.#fail(
+        new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer', {
+          where: this.#where,
+          hint: 'is the process frozen or the network cut?',
+        }),
+      );
+      return;
+    }
+    this.#unanswered += 1;
+    this.#link.send({ kind: FrameKind.ping, request: 0, channel: 0 }, []).catch(() => undefined);
+  }
+
+  #frame(frame: Frame): void {
+    if (frame.kind === FrameKind.data) this.#owner.receive(frame);
+    if (frame.kind !== FrameKind.control) return;
+    const message = parseControl(frame);
+    if (message.type === 'failed') {
+      const lost = message.peer !== undefined && message.error.code === 'PROVIDER_LOST';
+      const error = reportedError(message, this.#where);
+      // The neighbour's own link tells better why it is gone: give it a moment to. Meanwhile this provider hangs up, too.
+      if (lost) {
+        this.#blames = true;
+        setTimeout(() => this.#fail(error), BLAME_MS);
+      } else this.#fail(error);
+      return;
+    }
+    const at = this.#waiting.findIndex(({ type }) => type === message.type);
+    if (at < 0)
+      throw new DistrEdgeError('PROTOCOL', 'a provider said something unasked', {
+        where: this.#where,
+        got: message.type,
+      });
+    this.#waiting.splice(at, 1)[0]?.resolve(message);
+  }
+
+  #expect(type: Control['type']): Promise<Control> {
+    const answer = new Promise<Control>((resolve, reject) => {
+      if (this.#failure === undefined) this.#waiting.push({ type, resolve, reject });
+      else reject(this.#failure);
+    });
+    // It may fail before anyone waits for it.
+    answer.catch(() => undefined);
+    return answer;
+  }
+
+  #lost(error: Error | undefined): void {
+    if (this.#blames) return;
+    if (
+      error instanceof DistrEdgeError &&
+      (error.code === 'PROTOCOL' || error.code === 'FRAME_INVALID' || error.code === 'DEADLINE')
+    ) {
+      this.#fail(
+        new DistrEdgeError('PROVIDER_FAILED', `a provider broke the protocol: ${error.message}`, {
+          where: this.#where,
+          ...(error.got === undefined ? {} : { got: error.got }),
+          hint: 'is something else listening at this address?',
+          cause: error,
+        }),
+      );
+      return;
+    }
+    this.#fail(
+      new DistrEdgeError('PROVIDER_LOST', 'the link to a provider broke', {
+        where: this.#where,
+        hint: 'did its process end?',
+        cause: error,
+      }),
+    );
+  }
+
+  #fail(error: Error): void {
+    this.#failure ??= error;
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+    this.#owner.fail(this.#failure);
+  }
+
+  close(error?: Error): void {
+    this.#failure ??= error ?? new DistrEdgeError('CANCELLED', 'the cluster was closed');
+    for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
+    this.#link?.close();
+  }
+}
