@@ -62,10 +62,10 @@ module.exports = {
       to: { path: '^(packages|apps)/', pathNot: '^packages/core/' },
     },
     {
-      name: 'core-and-zoo-run-in-a-browser',
-      comment: 'core and zoo do no I/O: no Node built-in.',
+      name: 'core-zoo-and-planner-run-in-a-browser',
+      comment: 'core, zoo and planner do no I/O: no Node built-in.',
       severity: 'error',
-      from: { path: '^packages/(core|zoo)/src/', pathNot: TEST },
+      from: { path: '^packages/(core|zoo|planner)/src/', pathNot: TEST },
       to: { dependencyTypes: ['core'] },
     },
     {
@@ -88,6 +88,20 @@ module.exports = {
       severity: 'error',
       from: { path: '^packages/zoo/src/' },
       to: { path: '^(packages|apps)/', pathNot: '^packages/(zoo|core)/' },
+    },
+    {
+      name: 'planner-imports-core-only',
+      comment: 'planner makes plans from a task. It knows neither the models of the zoo nor who carries a plan out.',
+      severity: 'error',
+      from: { path: '^packages/planner/src/' },
+      to: { path: '^(packages|apps)/', pathNot: '^packages/(planner|core)/' },
+    },
+    {
+      name: 'rl-knows-no-planning',
+      comment: 'The reinforcement learning knows no CNN and no plan: of ours only the encoder of ONNX models.',
+      severity: 'error',
+      from: { path: '^packages/planner/src/rl/', pathNot: TEST },
+      to: { path: '^packages/planner/src/', pathNot: '^packages/planner/src/rl/' },
     },
     {
       name: 'runtime-imports-core-only',
@@ -122,7 +136,8 @@ module.exports = {
     coreFolder('graph', ['rows', 'plan', 'cost', 'compile']),
     coreFolder('ops', ['rows', 'plan', 'cost', 'compile']),
     coreFolder('rows', ['cost', 'compile']),
-    coreFolder('plan', ['compile']),
+    coreFolder('plan', ['cost', 'compile']),
+    coreFolder('cost', ['compile']),
   ],
   options: {
     // A package's dist/ stays visible as a target, so that importing it can be forbidden; only sources are cruised.
