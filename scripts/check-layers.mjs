@@ -53,7 +53,7 @@ const planted = [
   [
     'packages/planner/src/bad-app.ts',
     ['../../../apps/cli/src/index.js'],
-    ['packages-do-not-import-apps', 'no-internals'],
+    ['packages-do-not-import-apps', 'planner-imports-core-only', 'no-internals'],
   ],
   [
     'apps/cli/src/index.ts',

@@ -6,7 +6,7 @@ export interface PlannerOptions {
   readonly budgetMs?: number;
   readonly seed?: number;
   /** Stops the search; the best plan so far is returned. */
-  readonly signal?: AbortSignal;
+  readonly signal?: { readonly aborted: boolean };
   readonly onProgress?: (progress: PlannerProgress) => void;
   /** Plans to start from, for example the one that runs now. */
   readonly start?: readonly WorkPlan[];
