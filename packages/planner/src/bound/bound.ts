@@ -1,0 +1,369 @@
+/**
+ * A provable lower bound on the latency of any plan, general ones included. Two relaxations, as one linear programme:
+ *
+ * - **fluid work**: every device computes any fraction of any op, at the best time per row that its table ever reaches;
+ *   rows that it reads of a tensor it has computed or received, without halo;
+ * - **arrival of the input**: the requester sends the input over its link. Until a share of the rows has arrived, only the
+ *   rows of every op that depend on them can have been computed. So time falls into windows by arrived rows, and what cannot
+ *   be known before the last row arrives is computed after it.
+ *
+ * On top come what must follow in turn: the head, and the result on its way back.
+ */
+import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
+import { LinearProgram } from './linear-program.js';
+import { computableRows, fewestRead, hasGaps } from './reach.js';
+
+export interface LowerBound {
+  readonly ms: number;
+  /** What holds it up, for people. */
+  readonly reason: 'arrival of the input' | 'work of the devices';
+}
+
+export interface BoundOptions {
+  /** Windows that the arrival of the input is divided into. More are tighter and slower. */
+  readonly windows?: number;
+  readonly seconds?: number;
+}
+
+/** Devices that are alike, treated as one of `count` times the capacity. */
+interface DeviceClass {
+  readonly costs: DeviceCosts;
+  readonly link: NetworkLink;
+  readonly count: number;
+}
+
+/** Bytes per ms of 1 Mbit/s. */
+const BYTES_PER_MS = 125;
+/** Rounding of the simulation and of this calculation. */
+const SAFETY = 1 - 1e-9;
+
+export async function lowerBound(task: PlanningTask, options: BoundOptions = {}): Promise<LowerBound> {
+  const { workload } = task;
+  const classes = classesOf(task);
+  const input = largestInput(workload);
+  const arrival = arrivalOf(task, input);
+  const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : 0;
+  const chain = Math.max(chainMs(task), 0);
+  const { tail, last } = await fluid(task, classes, input, arrival, options);
+  const ms = (last + Math.max(tail, chain) + after) * SAFETY;
+  const whenArrived = arrival.latencyMs + arrival.totalMs;
+  return { ms, reason: whenArrived > ms / 2 ? 'arrival of the input' : 'work of the devices' };
+}
+
+function largestInput({ tensors, inputs }: Workload): number {
+  let best = 0;
+  const bytes = (index: number): number => (tensors[index]?.rows ?? 0) * (tensors[index]?.bytesPerRow ?? 0);
+  for (let index = 1; index < inputs; index++) if (bytes(index) > bytes(best)) best = index;
+  return best;
+}
+
+function sameNumbers(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+function alike(a: DeviceCosts, b: DeviceCosts): boolean {
+  if (a.headBeforeMs !== b.headBeforeMs || a.headAfterMs !== b.headAfterMs) return false;
+  if (!sameNumbers(a.readMsPerByte, b.readMsPerByte) || !sameNumbers(a.headCutMs, b.headCutMs)) return false;
+  return a.opMs.every((table, op) => sameNumbers(table, b.opMs[op] ?? []));
+}
+
+function classesOf({ costs, network }: PlanningTask): DeviceClass[] {
+  const classes: DeviceClass[] = [];
+  costs.forEach((device, index) => {
+    const link = network.devices[index] as NetworkLink;
+    const at = classes.findIndex(
+      (other) => other.link.mbps === link.mbps && other.link.latencyMs === link.latencyMs && alike(other.costs, device),
+    );
+    const known = classes[at];
+    if (known === undefined) classes.push({ costs: device, link, count: 1 });
+    else classes[at] = { ...known, count: known.count + 1 };
+  });
+  return classes;
+}
+
+interface Arrival {
+  readonly latencyMs: number;
+  /** Fastest time per input row on the requester's uplink. */
+  readonly rowMs: number;
+  readonly totalMs: number;
+  readonly rows: number;
+}
+
+function arrivalOf({ workload, network }: PlanningTask, input: number): Arrival {
+  const { rows = 0, bytesPerRow = 0 } = workload.tensors[input] ?? {};
+  const mbps = Math.min(network.requester.mbps, Math.max(...network.devices.map((link) => link.mbps)));
+  const rowMs = bytesPerRow / (mbps * BYTES_PER_MS);
+  const latencyMs = Math.min(...network.devices.map((link) => Math.max(link.latencyMs, network.requester.latencyMs)));
+  return { latencyMs, rowMs, rows, totalMs: rows * rowMs };
+}
+
+/** Least time from when the last op is done to when the requester has the head's result. */
+function resultMs({ workload, network }: PlanningTask): number {
+  const bytes = workload.head?.resultBytes ?? 0;
+  return Math.min(
+    ...network.devices.map(
+      (link) =>
+        bytes / (Math.min(link.mbps, network.requester.mbps) * BYTES_PER_MS) +
+        Math.max(link.latencyMs, network.requester.latencyMs),
+    ),
+  );
+}
+
+/** Least time of the head: on one device, or its first layer over all of them, each taking what it can in that time. */
+function headMs({ workload, costs, network }: PlanningTask): number {
+  const { head } = workload;
+  if (head === undefined) return 0;
+  const channels = head.cut?.channels ?? 0;
+  const after = Math.min(...costs.map((device) => device.headAfterMs));
+  const alone = Math.min(
+    ...costs.map((device) => device.headBeforeMs + (device.headCutMs[channels] ?? 0) + device.headAfterMs),
+  );
+  if (head.cut === undefined || costs.length < 2) return alone;
+  const done = (ms: number): number =>
+    costs.reduce((sum, device) => sum + Math.max(0, largestWithin(device.headCutMs, ms - device.headBeforeMs)), 0);
+  let low = 0;
+  let high = alone;
+  for (let step = 0; step < 50; step++) {
+    const middle = (low + high) / 2;
+    if (done(middle) >= channels) high = middle;
+    else low = middle;
+  }
+  const latencies = network.devices.map((link) => link.latencyMs).sort((a, b) => a - b);
+  return Math.min(alone, low + (latencies[1] ?? 0) + after);
+}
+
+/** The most channels whose time is at most this; times need not rise evenly. */
+function largestWithin(table: Float64Array, ms: number): number {
+  for (let n = table.length - 1; n >= 0; n--) if ((table[n] as number) <= ms) return n;
+  return -1;
+}
+
+/** After the last input row something must still happen in turn: one row at least of every op on the longest way. */
+function chainMs({ workload, costs }: PlanningTask): number {
+  const { ops } = workload;
+  const producer = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
+  const until = new Float64Array(ops.length);
+  ops.forEach((op, index) => {
+    let before = 0;
+    for (const read of op.reads) {
+      const from = producer.get(read.tensor);
+      // Only where every row of the producer is read: then its last row delays some row here.
+      if (from !== undefined && !hasGaps(read)) before = Math.max(before, until[from] as number);
+    }
+    until[index] = before + Math.min(...costs.map((device) => leastMs(device.opMs[index], 1)));
+  });
+  return Math.max(...until);
+}
+
+/** Least time for `rows` or more rows. */
+function leastMs(table: Float64Array | undefined, rows: number): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (let r = rows; r < (table?.length ?? 0); r++) least = Math.min(least, table?.[r] as number);
+  return least;
+}
+
+async function fluid(
+  task: PlanningTask,
+  classes: readonly DeviceClass[],
+  input: number,
+  arrival: Arrival,
+  { windows = 4, seconds = 5 }: BoundOptions,
+): Promise<{ last: number; tail: number }> {
+  const { workload, network } = task;
+  const { ops, tensors } = workload;
+  const tables = computableRows(workload, input);
+  // Windows end when r rows have arrived: nothing that needs an r + 1st can have begun.
+  const arrived = [
+    ...new Set(Array.from({ length: windows }, (_, w) => Math.floor(((arrival.rows - 1) * (w + 1)) / windows))),
+  ];
+  const ends = arrived.map((r) => arrival.latencyMs + (r + 1) * arrival.rowMs);
+  const last = ends.at(-1) as number;
+  const lp = new LinearProgram();
+  const crude = crudeMs(task);
+  const tail = lp.variable(crude, 1);
+  const producer = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
+  const readTensors = [...new Set(ops.flatMap((op) => op.reads.map((read) => read.tensor)))];
+  const needs = ops.map((op) => op.reads.map(rowsPerRow));
+  const remaining = ops.map((op, index) =>
+    arrived.map((r) => op.rows - (tables[index] === undefined ? op.rows : (tables[index][r] as number))),
+  );
+  const computed: number[][][] = []; // [window][class][op]
+  const hidden: number[][] = []; // [class][op]: in the last window, rows beside those that could not be computed before
+  const received: number[][][] = []; // [window][class][tensor]
+  for (let w = 0; w <= ends.length; w++) {
+    computed.push(classes.map(({ count }) => ops.map((op) => lp.variable(op.rows * count))));
+    received.push(
+      classes.map(({ count }) =>
+        tensors.map((t, index) => (readTensors.includes(index) ? lp.variable(t.rows * count) : -1)),
+      ),
+    );
+  }
+  classes.forEach(({ count }, d) => {
+    hidden[d] = ops.map((op) => lp.variable(op.rows * count));
+  });
+  const final = ends.length;
+  const rowMs = classes.map(({ costs }) => ops.map((_, o) => perRow(task, costs, o)));
+  // Every row is computed, and what depends on rows that have not arrived is computed later.
+  ops.forEach((op, o) => {
+    for (let w = -1; w < ends.length; w++) {
+      const left = w < 0 ? op.rows : (remaining[o]?.[w] ?? 0);
+      if (left <= 0) continue;
+      const terms: [number, number][] = [];
+      for (let later = w + 1; later <= final; later++) {
+        classes.forEach((_, d) => {
+          terms.push([computed[later]?.[d]?.[o] as number, 1]);
+          if (later === final && w < ends.length - 1) terms.push([hidden[d]?.[o] as number, 1]);
+        });
+      }
+      lp.row(terms, left);
+    }
+  });
+  // Time of every device in every window.
+  classes.forEach(({ costs, count }, d) => {
+    for (let w = 0; w < ends.length; w++) {
+      const length = (ends[w] as number) - (w === 0 ? 0 : (ends[w - 1] as number));
+      lp.row(
+        ops.map((_, o): [number, number] => [computed[w]?.[d]?.[o] as number, -(rowMs[d]?.[o] as number)]),
+        -length * count,
+      );
+    }
+    const terms: [number, number][] = [[tail, count]];
+    ops.forEach((op, o) => {
+      const late = remaining[o]?.[ends.length - 1] ?? 0;
+      const { few, more } = lateRates(costs.opMs[o] as Float64Array, late, op.rows, rowMs[d]?.[o] as number);
+      terms.push([computed[final]?.[d]?.[o] as number, -few], [hidden[d]?.[o] as number, -more]);
+    });
+    lp.row(terms, 0);
+  });
+  // What is read is held: computed here or received, by the end of every window.
+  const upTo = (
+    w: number,
+    of: readonly (readonly (readonly number[])[])[],
+    d: number,
+    at: number,
+  ): [number, number][] => of.slice(0, w + 1).map((window): [number, number] => [window[d]?.[at] as number, 1]);
+  const computedUpTo = (w: number, d: number, o: number): [number, number][] => [
+    ...upTo(w, computed, d, o),
+    ...(w === final ? [[hidden[d]?.[o] as number, 1] as [number, number]] : []),
+  ];
+  for (let w = 0; w <= final; w++) {
+    classes.forEach((_, d) => {
+      ops.forEach((op, o) => {
+        op.reads.forEach((read, index) => {
+          const need = needs[o]?.[index] ?? 0;
+          if (need <= 0) return;
+          const from = producer.get(read.tensor);
+          const terms = [
+            ...upTo(w, received, d, read.tensor),
+            ...(from === undefined ? [] : computedUpTo(w, d, from)),
+            ...computedUpTo(w, d, o).map(([variable]): [number, number] => [variable, -need]),
+          ];
+          lp.row(terms, 0);
+        });
+      });
+    });
+  }
+  networkRows(lp, task, classes, { received, ends, tail, arrival, network, readTensors });
+  const bound = await lp.lowerBound(seconds);
+  return { last, tail: Math.max(0, bound) };
+}
+
+function networkRows(
+  lp: LinearProgram,
+  { workload }: PlanningTask,
+  classes: readonly DeviceClass[],
+  given: {
+    readonly received: readonly (readonly (readonly number[])[])[];
+    readonly ends: readonly number[];
+    readonly tail: number;
+    readonly arrival: Arrival;
+    readonly network: PlanningTask['network'];
+    readonly readTensors: readonly number[];
+  },
+): void {
+  const { received, ends, tail, arrival, network, readTensors } = given;
+  const isInput = (tensor: number): boolean => tensor < workload.inputs;
+  const fastest = classes.map(({ link, count }, d) =>
+    Math.min(link.mbps, Math.max(...classes.map((other, e) => (e !== d || count > 1 ? other.link.mbps : 0)))),
+  );
+  const msPerRow = (d: number, tensor: number): number => {
+    const mbps = isInput(tensor)
+      ? Math.min((classes[d] as DeviceClass).link.mbps, network.requester.mbps)
+      : Math.max(fastest[d] as number, 1e-9);
+    return (workload.tensors[tensor]?.bytesPerRow ?? 0) / (mbps * BYTES_PER_MS);
+  };
+  for (let w = 0; w <= ends.length; w++) {
+    const limit = (terms: [number, number][], links: number): void => {
+      const end = w < ends.length ? (ends[w] as number) : (ends.at(-1) as number);
+      if (w === ends.length) terms.push([tail, links]);
+      lp.row(terms, -(end - arrival.latencyMs) * links);
+    };
+    const used = (d: number, which: readonly number[]): [number, number][] =>
+      which.flatMap((tensor) =>
+        received
+          .slice(0, w + 1)
+          .map((window): [number, number] => [window[d]?.[tensor] as number, -msPerRow(d, tensor)]),
+      );
+    const all = classes.map((_, d) => d);
+    limit(
+      all.flatMap((d) => used(d, readTensors.filter(isInput))),
+      1,
+    ); // the requester's uplink
+    if (network.medium === 'shared')
+      limit(
+        all.flatMap((d) => used(d, readTensors)),
+        1,
+      );
+    else for (const d of all) limit(used(d, readTensors), (classes[d] as DeviceClass).count);
+  }
+}
+
+/** Rows of a tensor read per row made, at the least over all numbers of rows. */
+function rowsPerRow(read: PlanningTask['workload']['ops'][number]['reads'][number]): number {
+  const fewest = fewestRead(read);
+  let least = Number.POSITIVE_INFINITY;
+  for (let k = 1; k < fewest.length; k++) least = Math.min(least, (fewest[k] as number) / k);
+  if (hasGaps(read)) {
+    for (let j = 0; j < read.from.length; j++)
+      least = Math.min(least, (read.to[j] as number) - (read.from[j] as number));
+  }
+  return least;
+}
+
+/** A device's best time per row of an op, reading included. */
+function perRow({ workload }: PlanningTask, costs: DeviceCosts, o: number): number {
+  const op = workload.ops[o] as Workload['ops'][number];
+  const table = costs.opMs[o] as Float64Array;
+  const perByte = costs.readMsPerByte[o] ?? 0;
+  let least = Number.POSITIVE_INFINITY;
+  for (let r = 1; r <= op.rows; r++) least = Math.min(least, (table[r] as number) / r);
+  if (perByte === 0) return least;
+  return op.reads.reduce(
+    (sum, read) => sum + rowsPerRow(read) * (workload.tensors[read.tensor]?.bytesPerRow ?? 0) * perByte,
+    least,
+  );
+}
+
+/**
+ * Rates with few · (late rows) + more · (other rows) ≤ the time for all of them, for any number of them: few rows cost more
+ * each, since a launch or a wave of tiles is paid for whole.
+ */
+function lateRates(table: Float64Array, late: number, rows: number, least: number): { few: number; more: number } {
+  if (late <= 0) return { few: least, more: least };
+  let few = Number.POSITIVE_INFINITY;
+  for (let r = 1; r <= Math.min(late, rows); r++) few = Math.min(few, leastMs(table, r) / r);
+  let more = few;
+  for (let r = late + 1; r <= rows; r++) more = Math.min(more, ((table[r] as number) - few * late) / (r - late));
+  if (few < least) few = least;
+  return { few, more: Math.max(0, Math.min(more, few)) };
+}
+
+/** More than any sensible plan takes: all work on the slowest device, and every tensor sent to every device. */
+function crudeMs({ workload, costs, network }: PlanningTask): number {
+  const work = Math.max(...costs.map((device) => device.opMs.reduce((sum, table) => sum + (table.at(-1) ?? 0), 0)));
+  const bytes = workload.tensors.reduce((sum, { rows, bytesPerRow }) => sum + rows * bytesPerRow, 0);
+  const slowest = Math.min(network.requester.mbps, ...network.devices.map((link) => link.mbps));
+  return 10 * (work + (bytes * costs.length) / (slowest * BYTES_PER_MS));
+}
