@@ -30,10 +30,12 @@ export type {
 } from './cost/task.js';
 export type { WorkHead, WorkHeadOp, Workload, WorkOp, WorkRead, WorkShape, WorkTensor } from './cost/workload.js';
 export { DistrEdgeError, type ErrorCode, type ErrorFacts } from './errors.js';
-export { type Graph, type Node, type TensorType, typeOf } from './graph/graph.js';
+export { type AttributeValue, attributeProto, type Graph, type Node, type TensorType, typeOf } from './graph/graph.js';
 export { exposeValues, resolutionOf, valuesBeforeJumps, withOutputs } from './graph/jumps.js';
 export { externalLocations, type LoadOptions, loadGraph } from './graph/load.js';
-export { numbers } from './onnx/tensor-proto.js';
+export type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from './onnx/proto.js';
+export { dtypeNumber, externalProtoOf, numbers, protoOf } from './onnx/tensor-proto.js';
+export { encodeModelPieces, encodeModelProto } from './onnx/wire.js';
 export { isGather, type Plan, type PlanGather, type PlanPart, type PlanVolume, parsePlan } from './plan/plan.js';
 export { planByRule, type RuleOptions, type VolumeRule, weightedParts } from './plan/rule.js';
 export { type Analysis, analyse, type NodeKind, type PlacedNode, rowsOf } from './rows/analysis.js';

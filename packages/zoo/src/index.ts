@@ -19,6 +19,7 @@ export {
   type PerChannel,
   type RgbImage,
 } from './image.js';
+export { buildZooModel, type ZooModel, type ZooOptions, zooNames } from './models/zoo.js';
 export {
   diffSegments,
   type LineSegment,

@@ -150,7 +150,50 @@ function writeScalar(writer: BinaryWriter, type: Scalar, value: unknown): void {
   }
 }
 
-function writeMessage(writer: BinaryWriter, message: Plain, table: MessageTable): void {
+/** Payloads of at least this many bytes are pieces of their own: views of the message's bytes, not copies. */
+const OWN_PIECE = 4096;
+
+/** Whether a message holds such a payload, itself or in a message inside it. */
+function isLarge(message: Plain, table: MessageTable): boolean {
+  return Object.entries(table).some(([name, { type, repeated }]) => {
+    const value = message[name];
+    if (value === undefined || (typeof type === 'string' && type !== 'bytes')) return false;
+    const items = repeated ? (value as unknown[]) : [value];
+    return typeof type === 'string'
+      ? (items as Uint8Array[]).some((item) => item.byteLength >= OWN_PIECE)
+      : items.some((item) => isLarge(item as Plain, type()));
+  });
+}
+
+/** What has been written: pieces that are done, and a writer for what follows them. */
+class Pieces {
+  readonly #done: Uint8Array[] = [];
+  readonly writer = new BinaryWriter();
+
+  /** A length-delimited field whose bytes stay where they are. */
+  field(no: number, bytes: readonly Uint8Array[]): void {
+    this.writer.tag(no, WireType.LengthDelimited).uint32(lengthOf(bytes));
+    this.#done.push(this.writer.finish(), ...bytes);
+  }
+
+  finish(): Uint8Array[] {
+    const rest = this.writer.finish();
+    return rest.byteLength === 0 ? this.#done : [...this.#done, rest];
+  }
+}
+
+function lengthOf(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function piecesOf(message: Plain, table: MessageTable): Uint8Array[] {
+  const pieces = new Pieces();
+  writeMessage(pieces, message, table);
+  return pieces.finish();
+}
+
+function writeMessage(pieces: Pieces, message: Plain, table: MessageTable): void {
+  const { writer } = pieces;
   for (const [name, field] of Object.entries(table)) {
     const value = message[name];
     if (value === undefined) continue;
@@ -162,12 +205,15 @@ function writeMessage(writer: BinaryWriter, message: Plain, table: MessageTable)
       continue;
     }
     for (const item of field.repeated ? (value as unknown[]) : [value]) {
-      if (typeof type === 'string') {
+      if (type === 'bytes' && (item as Uint8Array).byteLength >= OWN_PIECE)
+        pieces.field(field.no, [item as Uint8Array]);
+      else if (typeof type === 'string') {
         writer.tag(field.no, WIRE_OF[type]);
         writeScalar(writer, type, item);
-      } else {
+      } else if (isLarge(item as Plain, type())) pieces.field(field.no, piecesOf(item as Plain, type()));
+      else {
         writer.tag(field.no, WireType.LengthDelimited).fork();
-        writeMessage(writer, item as Plain, type());
+        writeMessage(pieces, item as Plain, type());
         writer.join();
       }
     }
@@ -175,9 +221,22 @@ function writeMessage(writer: BinaryWriter, message: Plain, table: MessageTable)
   for (const raw of message.unknown ?? []) writer.raw(raw);
 }
 
-/** Encodes a ModelProto; known fields in field order, then the unknown ones as they came. */
+/**
+ * The encoding of a ModelProto in pieces, to be put one after the other: known fields in field order, then the unknown ones
+ * as they came. A large payload is a piece of its own, the very object that the message holds.
+ */
+export function encodeModelPieces(model: ModelProto): Uint8Array[] {
+  return piecesOf(model as Plain, MODEL);
+}
+
+/** Encodes a ModelProto; a large payload is copied once. */
 export function encodeModelProto(model: ModelProto): Uint8Array {
-  const writer = new BinaryWriter();
-  writeMessage(writer, model as Plain, MODEL);
-  return writer.finish();
+  const pieces = encodeModelPieces(model);
+  const bytes = new Uint8Array(lengthOf(pieces));
+  let at = 0;
+  for (const piece of pieces) {
+    bytes.set(piece, at);
+    at += piece.byteLength;
+  }
+  return bytes;
 }
