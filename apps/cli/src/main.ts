@@ -9,6 +9,7 @@ import { addInspect } from './commands/inspect.js';
 import { addProvider } from './commands/provider.js';
 import { addRun } from './commands/run.js';
 import { addVerify } from './commands/verify.js';
+import { addZoo } from './commands/zoo.js';
 import { endAll, handleSignals, interrupted } from './lifecycle.js';
 import { describeError, printJson } from './output.js';
 
@@ -27,8 +28,9 @@ function commandLine(): Command {
       'after',
       '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n',
     );
-  for (const add of [addDemo, addInspect, addVerify, addBench, addProvider, addRun]) add(program);
-  for (const command of [program, ...program.commands]) command.exitOverride();
+  for (const add of [addDemo, addInspect, addVerify, addBench, addProvider, addRun, addZoo]) add(program);
+  const all = [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
+  for (const command of all) command.exitOverride();
   return program;
 }
 

@@ -1,7 +1,8 @@
-/** Reads model files: `.onnx` and `.onnx.gz`, with weights kept in files beside them. */
+/** Reads model files: `.onnx` and `.onnx.gz`, with weights kept in files beside them; and networks of the zoo by name. */
 import { readFile, stat } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, normalize, resolve } from 'node:path';
 import { DistrEdgeError, externalLocations, type Graph, loadGraph } from '@distredge/core';
+import { buildZooModel } from '@distredge/zoo';
 import { isPacked, unpack } from './gzip.js';
 import { fileError } from './image/file-error.js';
 import { amount, Progress } from './output.js';
@@ -9,16 +10,23 @@ import { amount, Progress } from './output.js';
 /** Protobuf cannot say more than 2 GiB; larger models keep their weights in other files. */
 const MAX_MODEL_BYTES = 2 ** 31 - 1;
 
+/** How the command line describes its argument. */
+export const MODEL_ARGUMENT = 'an .onnx or .onnx.gz file, or zoo:NAME (distredge zoo list)';
+
+/** What comes before the name of a network of the zoo. */
+const ZOO = 'zoo:';
+
 export interface ModelFile {
+  /** The file, or `zoo:` and a name. */
   readonly path: string;
-  /** The file's name without folder and ending. */
+  /** The file's name without folder and ending; the name in the zoo. */
   readonly name: string;
   /** The ModelProto, unpacked. */
   readonly bytes: Uint8Array;
   readonly graph: Graph;
   /** Whether the file is packed by gzip. */
   readonly packed: boolean;
-  /** Whether the weights are in other files, so that the bytes alone do not run. */
+  /** Whether the weights are in other files, or left out, so that the bytes alone do not run. */
   readonly hasExternalData: boolean;
 }
 
@@ -26,10 +34,13 @@ export interface ModelOptions {
   /** Shapes by input name. */
   readonly shapes?: Readonly<Record<string, readonly number[]>>;
   readonly size?: { readonly height: number; readonly width: number };
+  /** For who reads no weights: networks of the zoo come without theirs, at once. */
+  readonly weights?: 'none';
 }
 
-/** Reads, unpacks and checks a model. Throws `FILE`, `MODEL_*`, `SHAPE_*` or `OP_INVALID`. */
+/** Reads, unpacks and checks a model. Throws `FILE`, `MODEL_*`, `SHAPE_*`, `OP_INVALID` or, for a name that the zoo lacks, `USAGE`. */
 export async function readModel(path: string, options: ModelOptions = {}): Promise<ModelFile> {
+  if (path.startsWith(ZOO)) return readZoo(path, options);
   const progress = new Progress();
   progress.update(`reading ${path}`);
   try {
@@ -49,6 +60,18 @@ export async function readModel(path: string, options: ModelOptions = {}): Promi
     throw inFile(path, error);
   } finally {
     progress.done();
+  }
+}
+
+/** Builds a network of the zoo: the same as reading the file that `distredge zoo export` writes. */
+function readZoo(path: string, options: ModelOptions): ModelFile {
+  const name = path.slice(ZOO.length);
+  const built = buildZooModel(name, options);
+  try {
+    const graph = loadGraph(built.bytes, { ...options, ...built });
+    return { path, name, bytes: built.bytes, graph, packed: false, hasExternalData: built.external !== undefined };
+  } catch (error) {
+    throw inFile(path, error);
   }
 }
 

@@ -2,7 +2,7 @@
 import type { VolumeRule } from '@distredge/core';
 import type { Command } from 'commander';
 import { median } from '../median.js';
-import { readModel } from '../model-file.js';
+import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import { modelOptions, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { ms, Progress, print, printJson, styled, table } from '../output.js';
 import { compileByRule, inputsFor, localProviders, openUnsplit, prepare, splitFacts } from '../split.js';
@@ -20,7 +20,7 @@ interface Options {
 }
 
 export function addBench(program: Command): void {
-  withShapes(program.command('bench').argument('<model>', 'an .onnx or .onnx.gz file'))
+  withShapes(program.command('bench').argument('<model>', MODEL_ARGUMENT))
     .summary('time a split run against one core and against threads')
     .description(
       'Times, taking turns (each time one run to warm up and one that counts): the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.',
@@ -33,7 +33,7 @@ export function addBench(program: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n',
+      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n  $ distredge bench zoo:vgg16\n',
     )
     .action(bench);
 }

@@ -1,7 +1,7 @@
 /** `distredge inspect`: what a model consists of, what of it can be divided, and why the rest cannot. */
 import { type Analysis, analyse, type PlacedNode, rowsOf, typeOf } from '@distredge/core';
 import type { Command } from 'commander';
-import { readModel } from '../model-file.js';
+import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import { modelOptions, withShapes } from '../options.js';
 import { amount, plain, print, printJson, styled, table } from '../output.js';
 import { whyWhole } from '../split.js';
@@ -13,7 +13,7 @@ interface Options {
 }
 
 export function addInspect(program: Command): void {
-  withShapes(program.command('inspect').argument('<model>', 'an .onnx or .onnx.gz file'))
+  withShapes(program.command('inspect').argument('<model>', MODEL_ARGUMENT))
     .summary('show layers, row windows, work, and what can be divided')
     .description(
       'Shows the layers of a model, the rows that each one needs, its work and weights, and what can be divided by rows.',
@@ -21,7 +21,7 @@ export function addInspect(program: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge inspect model.onnx\n  $ distredge inspect model.onnx.gz --size 480x640 --json\n',
+      '\nExamples:\n  $ distredge inspect model.onnx\n  $ distredge inspect model.onnx.gz --size 480x640 --json\n  $ distredge inspect zoo:vgg16\n',
     )
     .action(inspect);
 }
@@ -75,7 +75,7 @@ function layerOf(analysis: Analysis, { node, rule, kind, flops }: PlacedNode): L
 }
 
 async function inspect(path: string, options: Options): Promise<void> {
-  const { name, graph } = await readModel(path, modelOptions(options));
+  const { name, graph } = await readModel(path, { ...modelOptions(options), weights: 'none' });
   const analysis = analyse(graph);
   const layers = analysis.nodes.map((placed) => layerOf(analysis, placed));
   const divided = layers

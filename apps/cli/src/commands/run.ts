@@ -7,7 +7,7 @@ import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { fileError } from '../image/file-error.js';
 import { interrupted } from '../lifecycle.js';
-import { type ModelFile, readModel } from '../model-file.js';
+import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
 import { npy } from '../npy.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { amount, describeError, ms, print, printJson, shown, styled, table } from '../output.js';
@@ -30,7 +30,7 @@ interface Options {
 }
 
 export function addRun(program: Command): void {
-  withShapes(program.command('run').argument('<model>', 'an .onnx or .onnx.gz file'))
+  withShapes(program.command('run').argument('<model>', MODEL_ARGUMENT))
     .summary('run a model on providers at given addresses')
     .description(
       'Runs one image through a model split over providers. Should a provider be lost, the image is finished here, unsplit, and that is said.',

@@ -3,7 +3,7 @@ import type { VolumeRule } from '@distredge/core';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
-import { readModel } from '../model-file.js';
+import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { plain, print, printJson, shown, styled, table } from '../output.js';
 import { compareRuns, compileByRule, inputsFor, localProviders, prepare, runUnsplit, splitFacts } from '../split.js';
@@ -21,7 +21,7 @@ interface Options {
 }
 
 export function addVerify(program: Command): void {
-  withShapes(program.command('verify').argument('<model>', 'an .onnx or .onnx.gz file'))
+  withShapes(program.command('verify').argument('<model>', MODEL_ARGUMENT))
     .summary('check a split run against the unsplit model')
     .description(
       'Runs a model split over separate local provider processes and compares every output with plain onnxruntime.',
@@ -35,7 +35,7 @@ export function addVerify(program: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      "\nExamples:\n  $ distredge verify model.onnx --workers 3\n  $ distredge verify model.onnx.gz --workers 2 --image photo.jpg --json\n  $ distredge verify model.onnx --workers 5 --volumes layers --shape x=1,3,480,640\n\nExit code 0: every output is within 1e-4 of the output's range and has the same top-1; 1: it is not, or the run failed.\n",
+      "\nExamples:\n  $ distredge verify model.onnx --workers 3\n  $ distredge verify model.onnx.gz --workers 2 --image photo.jpg --json\n  $ distredge verify model.onnx --workers 5 --volumes layers --shape x=1,3,480,640\n  $ distredge verify zoo:resnet50\n\nExit code 0: every output is within 1e-4 of the output's range and has the same top-1; 1: it is not, or the run failed.\n",
     )
     .action(verify);
 }

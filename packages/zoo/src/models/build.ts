@@ -49,10 +49,10 @@ export class Net implements NodeWriter {
     for (const { name, shape } of layers) this.#outputs.push(floatInfo(name, shape));
   }
 
-  /** Adds a node with one output, named as given or after its op. */
+  /** Adds a node with one output; both have the given name, or one after the op. */
   node(op: string, inputs: readonly string[], attributes: Attributes, name: string = this.fresh(op)): string {
     const attribute = Object.entries(attributes).map(([key, value]) => attributeProto(key, value));
-    this.#nodes.push({ name: `${op}_${this.#nodes.length}`, opType: op, input: inputs, output: [name], attribute });
+    this.#nodes.push({ name, opType: op, input: inputs, output: [name], attribute });
     return name;
   }
 
