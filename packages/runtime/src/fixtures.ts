@@ -12,7 +12,8 @@ import {
   planByRule,
   type Tensor,
 } from '@distredge/core';
-import type { Engine, EngineCall, EngineModel } from './engine/engine.js';
+import type { Engine, EngineCall, EngineModel, FixedCall, FixedCalls } from './engine/engine.js';
+import { FixedByRun } from './engine/fixed.js';
 import { onnxModel } from './engine/fixtures.js';
 import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import { BLOB_CHUNK_BYTES, type Control, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
@@ -81,6 +82,10 @@ export class FakeEngine implements Engine {
         return { dtype, shape, data: new Uint8Array(values.buffer) };
       });
     return { outputs, start: 1, end: 2 };
+  }
+
+  async fix(calls: readonly FixedCall[]): Promise<FixedCalls> {
+    return new FixedByRun(this, calls);
   }
 
   async unload(): Promise<void> {}

@@ -4,18 +4,21 @@
  * expect ends the job.
  */
 import { byteLength, type DeviceProgram, type DeviceStep, DistrEdgeError, type Tensor } from '@distredge/core';
-import type { Engine, EngineInput } from './engine/engine.js';
-import { free } from './engine/free.js';
+import type { Engine, EngineInput, FixedCall, FixedCalls } from './engine/engine.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { BEGIN_CHANNEL, layOut, now, type Traced } from './protocol.js';
 
 /** Requests that may be under way at once: one is computed while the first rows of the next arrive. */
 const MAX_OPEN_REQUESTS = 2;
 
-/** The rows that have arrived for one request. */
+/** The most bytes of rows that one request may bring to a device: more is a mistake, or an attack. */
+const MAX_LANDING_BYTES = 2 ** 32;
+
+/** Which rows have arrived for one request. */
 class Inbox {
   readonly request: number;
-  readonly #messages = new Map<number, { payload: Uint8Array; arrived: number }>();
+  /** When each arrived. */
+  readonly #messages = new Map<number, number>();
   #wake: (() => void) | undefined;
 
   constructor(request: number) {
@@ -26,18 +29,19 @@ class Inbox {
     return this.#messages.has(message);
   }
 
-  put(message: number, payload: Uint8Array): void {
-    this.#messages.set(message, { payload, arrived: now() });
+  put(message: number): void {
+    this.#messages.set(message, now());
     this.#wake?.();
   }
 
-  get(message: number): Uint8Array {
-    return this.#messages.get(message)?.payload as Uint8Array;
+  hasAll(messages: readonly number[]): boolean {
+    for (const message of messages) if (!this.#messages.has(message)) return false;
+    return true;
   }
 
   /** Resolves when all of these have arrived. */
   async all(messages: readonly number[]): Promise<void> {
-    while (!messages.every((message) => this.#messages.has(message))) {
+    while (!this.hasAll(messages)) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
@@ -46,7 +50,7 @@ class Inbox {
   }
 
   arrivals(): { message: number; arrived: number }[] {
-    return [...this.#messages].map(([message, { arrived }]) => ({ message, arrived }));
+    return [...this.#messages].map(([message, arrived]) => ({ message, arrived }));
   }
 }
 
@@ -67,8 +71,10 @@ export class Job {
   /** Members by device index; -1 is the requester. */
   readonly #links = new Map<number, Link>();
   readonly #expected: ReadonlyMap<number, { from: number; bytes: number }>;
-  /** Messages whose bytes are read more than once, and so must survive being handed to the engine. */
-  readonly #shared: ReadonlySet<number>;
+  /** Where the rows of each message land, by request modulo `MAX_OPEN_REQUESTS`: always the same memory, which the calls read. */
+  readonly #landing: readonly ReadonlyMap<number, Uint8Array>[];
+  readonly #steps: readonly PreparedStep[];
+  #calls: FixedCalls | undefined;
   readonly #open = new Map<number, Inbox>();
   #finished = 0;
   #running: Promise<void> = Promise.resolve();
@@ -80,10 +86,24 @@ export class Job {
     this.program = options.program;
     this.#engine = options.engine;
     this.#expected = new Map(this.program.receives.map(({ message, from, bytes }) => [message, { from, bytes }]));
-    const reads = this.program.steps.flatMap(({ inputs }) =>
-      inputs.flatMap((input) => ('message' in input ? [input.message] : [])),
+    const landing = this.program.receives.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (landing > MAX_LANDING_BYTES) {
+      throw new DistrEdgeError('PROVIDER_FAILED', 'the rows that a program receives do not fit into memory', {
+        where: `device ${this.program.device}`,
+        expected: `at most ${MAX_LANDING_BYTES} bytes for one image`,
+        got: `${landing} bytes`,
+      });
+    }
+    this.#landing = Array.from(
+      { length: MAX_OPEN_REQUESTS },
+      () =>
+        new Map(this.program.receives.map(({ message, bytes }) => [message, new Uint8Array(new ArrayBuffer(bytes))])),
     );
-    this.#shared = new Set(reads.filter((message, index) => reads.indexOf(message) !== index));
+    this.#steps = this.program.steps.map((step) => ({
+      step,
+      waits: step.inputs.flatMap((input) => ('message' in input ? [input.message] : [])),
+      leaving: undefined,
+    }));
   }
 
   /** Aborted when the job ends, however it does. */
@@ -94,6 +114,26 @@ export class Job {
   /** Loads the next model of the program. */
   async load(model: Uint8Array, weights: ReadonlyMap<string, Uint8Array>): Promise<void> {
     this.#models.push(await this.#engine.load({ model, weights }));
+  }
+
+  /** Readies the steps, once all models are loaded. */
+  async fix(): Promise<void> {
+    this.#calls = await this.#engine.fix(
+      this.program.steps.map(
+        (step): FixedCall => ({
+          model: this.#models[step.model] as number,
+          inputs: this.#landing.map((landing) => step.inputs.map((input) => engineInput(input, landing))),
+          outputs: step.outputs.map(({ port, slot, fetch, dtype, shape }) => ({
+            name: port,
+            fetch,
+            dtype,
+            shape,
+            ...(slot === undefined ? {} : { slot }),
+          })),
+          release: step.release,
+        }),
+      ),
+    );
   }
 
   /** Devices this one exchanges rows with. */
@@ -134,9 +174,7 @@ export class Job {
     if (expected.bytes !== header.length)
       refuse('rows of another size than the program says', `${header.length} instead of ${expected.bytes} bytes`);
     if (this.#open.get(header.request)?.has(header.channel)) refuse('the same rows twice', `${header.length} bytes`);
-    // A view that is not its whole buffer is copied by the engine instead of taken over.
-    const slack = this.#shared.has(header.channel) ? 8 : 0;
-    return new Uint8Array(new ArrayBuffer(header.length + slack), 0, header.length);
+    return this.#landing[header.request % MAX_OPEN_REQUESTS]?.get(header.channel) as Uint8Array;
   }
 
   /** Takes a data frame that `allocate` agreed to. */
@@ -150,7 +188,7 @@ export class Job {
       const opened = inbox;
       this.#running = this.#running.then(() => this.#run(opened));
     }
-    if (frame.channel !== BEGIN_CHANNEL) inbox.put(frame.channel, frame.payload);
+    if (frame.channel !== BEGIN_CHANNEL) inbox.put(frame.channel);
   }
 
   async #run(inbox: Inbox): Promise<void> {
@@ -184,45 +222,24 @@ export class Job {
   async #walk(inbox: Inbox): Promise<void> {
     const steps: Traced['steps'][number][] = [];
     const sends: Promise<void>[] = [];
-    for (const step of this.program.steps) {
+    const calls = this.#calls;
+    if (calls === undefined) throw new DistrEdgeError('INTERNAL', 'an image came before the steps were ready');
+    const set = inbox.request % MAX_OPEN_REQUESTS;
+    for (const [index, prepared] of this.#steps.entries()) {
       const waitFrom = now();
-      await inbox.all(step.inputs.flatMap((input) => ('message' in input ? [input.message] : [])));
+      if (!inbox.hasAll(prepared.waits)) await inbox.all(prepared.waits);
       if (this.#ending.signal.aborted) return;
-      const fetched = step.outputs.filter(({ fetch }) => fetch);
-      const { outputs, start, end } = await this.#engine.run({
-        model: this.#models[step.model] as number,
-        inputs: step.inputs.map((input) => engineInput(input, inbox)),
-        outputs: step.outputs.map(({ port, slot, fetch }) => ({
-          name: port,
-          fetch,
-          ...(slot === undefined ? {} : { slot }),
-        })),
-        release: step.release,
-      });
-      steps.push({ step: step.step, start, end, waitFrom });
-      checkSizes(fetched, outputs);
-      const leaving: Promise<void>[] = [];
-      for (const { message, to, bytes, pieces } of step.sends) {
-        const parts = pieces.map(({ output, offset }) => {
-          const at = fetched.indexOf(step.outputs[output] as DeviceStep['outputs'][number]);
-          return { offset, data: (outputs[at] as (typeof outputs)[number]).data };
-        });
+      const { start, end } = await calls.run(index, set);
+      for (const { to, message, pieces } of leavingOf(prepared, calls.outputs(index))) {
         const link = this.#links.get(to) as Link;
-        const sent = link.send(
-          { kind: FrameKind.data, request: inbox.request, channel: message },
-          layOut(parts, bytes),
-        );
+        const sent = link.send({ kind: FrameKind.data, request: inbox.request, channel: message }, pieces);
         // Told as what it is: the requester then waits a moment for the other device's own word.
         sent.catch((cause: unknown) => {
           if (to >= 0) this.fail(peerLost(nameOf(to), cause), to);
         });
         sends.push(sent);
-        leaving.push(sent);
       }
-      // Freed as soon as the last message that carries them is on its way: the garbage collector would be late.
-      void Promise.allSettled(leaving).then(() => {
-        for (const { data } of outputs) free(data);
-      });
+      steps.push({ step: prepared.step.step, start, end, waitFrom });
     }
     await Promise.all(sends);
     this.#trace = { type: 'traced', residentBytes: 0, request: inbox.request, steps, messages: inbox.arrivals() };
@@ -248,25 +265,41 @@ export class Job {
   }
 }
 
-function engineInput(input: DeviceStep['inputs'][number], inbox: Inbox): EngineInput {
-  if ('slot' in input) return { name: input.port, slot: input.slot };
-  const payload = inbox.get(input.message);
-  const { dtype, shape, port, offset } = input;
-  return { name: port, tensor: { dtype, shape, data: payload.subarray(offset, offset + byteLength(dtype, shape)) } };
+/** A step with what is worked out once. */
+interface PreparedStep {
+  readonly step: DeviceStep;
+  /** Messages whose rows it reads. */
+  readonly waits: readonly number[];
+  /** What leaves after it, laid out over these outputs; they are mostly the same memory every time. */
+  leaving: { readonly outputs: readonly Tensor[]; readonly messages: readonly Leaving[] } | undefined;
 }
 
-/** What leaves this device has the size that its receivers were told. */
-function checkSizes(wanted: DeviceStep['outputs'], got: readonly Tensor[]): void {
-  wanted.forEach(({ port, dtype, shape }, index) => {
-    const tensor = got[index];
-    const right = tensor?.dtype === dtype && tensor.data.byteLength === byteLength(dtype, shape);
-    if (right) return;
-    throw new DistrEdgeError('PROTOCOL', 'a model makes something else than its program says', {
-      where: `output '${port}'`,
-      expected: `${dtype} [${shape.join(', ')}]`,
-      got: tensor === undefined ? 'nothing' : `${tensor.dtype} [${tensor.shape.join(', ')}]`,
+interface Leaving {
+  readonly message: number;
+  readonly to: number;
+  readonly pieces: readonly Uint8Array[];
+}
+
+function leavingOf(prepared: PreparedStep, outputs: readonly Tensor[]): readonly Leaving[] {
+  if (prepared.leaving?.outputs === outputs) return prepared.leaving.messages;
+  const { step } = prepared;
+  const fetched = step.outputs.filter(({ fetch }) => fetch);
+  const messages = step.sends.map(({ message, to, bytes, pieces }): Leaving => {
+    const parts = pieces.map(({ output, offset }) => {
+      const at = fetched.indexOf(step.outputs[output] as DeviceStep['outputs'][number]);
+      return { offset, data: (outputs[at] as Tensor).data };
     });
+    return { message, to, pieces: layOut(parts, bytes) };
   });
+  prepared.leaving = { outputs, messages };
+  return messages;
+}
+
+function engineInput(input: DeviceStep['inputs'][number], landing: ReadonlyMap<number, Uint8Array>): EngineInput {
+  if ('slot' in input) return { name: input.port, slot: input.slot };
+  const payload = landing.get(input.message) as Uint8Array;
+  const { dtype, shape, port, offset } = input;
+  return { name: port, tensor: { dtype, shape, data: payload.subarray(offset, offset + byteLength(dtype, shape)) } };
 }
 
 /** The error for a device that another one cannot exchange rows with any more. */

@@ -266,6 +266,7 @@ class Session {
   }
 
   async #ready(peers: Peers, addresses: readonly string[]): Promise<void> {
+    await peers.job.fix();
     await peers.connect(addresses, PEERS_MS);
     clearInterval(this.#alive);
     await sendControl(this.#link, { type: 'ready', residentBytes: process.memoryUsage.rss() });

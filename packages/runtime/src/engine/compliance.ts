@@ -186,6 +186,76 @@ export function describeEngineCompliance(name: string, makeEngine: (options?: En
       expect([values(results[1]?.outputs[0]), values(results[3]?.outputs[0])]).toEqual([[1], [2]]);
     });
 
+    describe('with fixed calls', () => {
+      const f32 = (name: string, length: number, more: { slot?: number; fetch: boolean }) => ({
+        name,
+        dtype: 'float32' as const,
+        shape: [length],
+        ...more,
+      });
+
+      it('runs them in order, again and again, on whichever inputs it is told', async () => {
+        const [first, second, third] = [x(1, 2), x(10, 20), x(100, 200)];
+        const calls = await engine.fix([
+          {
+            model: neg,
+            inputs: [[{ name: 'x', tensor: first }], [{ name: 'x', tensor: second }]],
+            outputs: [f32('y', 2, { slot: 0, fetch: true })],
+          },
+          {
+            model: add,
+            inputs: [
+              [
+                { name: 'a', slot: 0 },
+                { name: 'b', tensor: third },
+              ],
+              [
+                { name: 'a', slot: 0 },
+                { name: 'b', tensor: third },
+              ],
+            ],
+            outputs: [f32('sum', 2, { fetch: true })],
+            release: [0],
+          },
+        ]);
+        for (let round = 1; round <= 3; round++) {
+          for (const [set, given] of [first, second].entries()) {
+            given.data.set(x(round * (set + 1), round).data);
+            const { start, end } = await calls.run(0, set);
+            expect(end).toBeGreaterThanOrEqual(start);
+            expect(values(calls.outputs(0)[0])).toEqual([-round * (set + 1), -round]);
+            await calls.run(1, set);
+            expect(values(calls.outputs(1)[0])).toEqual([100 - round * (set + 1), 200 - round]);
+          }
+        }
+        expect(values(third)).toEqual([100, 200]);
+      });
+
+      it('gives no later slot the memory of one that is still read', async () => {
+        const source = x(1, 2, 3);
+        const input = (slot: number) => [[{ name: 'x', slot }]];
+        const keep = (slot: number) => [f32('y', 3, { slot, fetch: false })];
+        const calls = await engine.fix([
+          { model: neg, inputs: [[{ name: 'x', tensor: source }]], outputs: keep(0) },
+          { model: neg, inputs: input(0), outputs: keep(1) },
+          { model: neg, inputs: input(1), outputs: keep(2), release: [1] },
+          { model: neg, inputs: input(0), outputs: keep(3), release: [0] },
+          { model: neg, inputs: input(2), outputs: [f32('y', 3, { fetch: true })] },
+          { model: neg, inputs: input(3), outputs: [f32('y', 3, { fetch: true })] },
+        ]);
+        for (let call = 0; call < 6; call++) await calls.run(call, 0);
+        expect(values(calls.outputs(4)[0])).toEqual([1, 2, 3]);
+        expect(values(calls.outputs(5)[0])).toEqual([-1, -2, -3]);
+      });
+
+      it('rejects where a model makes another size than was said', async () => {
+        const calls = await engine.fix([
+          { model: neg, inputs: [[{ name: 'x', tensor: x(1, 2) }]], outputs: [f32('y', 3, { fetch: true })] },
+        ]);
+        await expect(calls.run(0, 0)).rejects.toBeInstanceOf(DistrEdgeError);
+      });
+    });
+
     it('goes on after a failed call', async () => {
       await failure(negate({ slot: 5 }));
       expect(values((await negate({ tensor: x(4) })).outputs[0])).toEqual([-4]);

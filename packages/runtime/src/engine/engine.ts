@@ -49,6 +49,23 @@ export interface EngineResult {
   readonly end: number;
 }
 
+/** A call that is run again and again on the same memory. */
+export interface FixedCall {
+  readonly model: number;
+  /** Sets of inputs to choose from at every run; the bytes of their tensors are read when the call runs, and stay the caller's. */
+  readonly inputs: readonly (readonly EngineInput[])[];
+  readonly outputs: readonly (EngineOutput & Pick<Tensor, 'dtype' | 'shape'>)[];
+  readonly release?: readonly number[];
+}
+
+/** The calls of a program, ready to run in their order as often as wanted. */
+export interface FixedCalls {
+  /** Runs a call on one of its sets of inputs. Rejects with `ENGINE_FAILED`, or `PROTOCOL` where an output has another size. */
+  run(call: number, set: number): Promise<{ readonly start: number; readonly end: number }>;
+  /** The outputs with `fetch` of a call's last run, in its order. They are the engine's, and change when the call runs again. */
+  outputs(call: number): readonly Tensor[];
+}
+
 export interface Engine {
   /** Name and version, for traces and profiles. */
   readonly name: string;
@@ -56,6 +73,8 @@ export interface Engine {
   load(model: EngineModel): Promise<number>;
   /** Runs one model. Calls are served in order. The call's input tensors may be taken over by the engine (detached). */
   run(call: EngineCall): Promise<EngineResult>;
+  /** Readies calls for being run in this order, over and over, without building or allocating anything. Slots are the calls' own. */
+  fix(calls: readonly FixedCall[]): Promise<FixedCalls>;
   /** Frees a model, or all slots. */
   unload(model: number): Promise<void>;
   clearSlots(): Promise<void>;

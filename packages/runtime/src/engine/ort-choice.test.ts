@@ -44,7 +44,7 @@ describe('the thread that onnxruntime computes on', () => {
   });
 
   it('is one of its own where a model would hold it up while it loads', () => {
-    const weights = [{ location: 'w', bytes: 100e6 }];
+    const weights = [{ location: 'w', bytes: 2e9 }];
     expect(withModels([{ bytes: 1000, weights }], step(0, {}))).toBe(false);
   });
 });

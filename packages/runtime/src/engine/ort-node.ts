@@ -4,7 +4,17 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import type { Engine, EngineCall, EngineModel, EngineOptions, EngineResult } from './engine.js';
+import type {
+  Engine,
+  EngineCall,
+  EngineInput,
+  EngineModel,
+  EngineOptions,
+  EngineResult,
+  FixedCall,
+  FixedCalls,
+} from './engine.js';
+import { memoryFor } from './fixed.js';
 import { free } from './free.js';
 import { createSession, ENGINE_NAME, engineError, threadCount } from './ort-session.js';
 import { bytesOf, fromOrt, toOrt } from './ort-tensor.js';
@@ -56,7 +66,7 @@ export class OrtEngine implements Engine {
     return this.#serve(async () => {
       const where = `model ${call.model}`;
       const session = this.#session(call.model);
-      const feeds = this.#feeds(session, call, where);
+      const feeds = feedsOf(session, call.inputs, this.#slots, where);
       const names = outputNames(session, call, where);
       const start = now();
       let values: InferenceSession.ReturnType;
@@ -68,6 +78,47 @@ export class OrtEngine implements Engine {
       const end = now();
       return { outputs: this.#keep(call, values, where), start, end };
     });
+  }
+
+  fix(calls: readonly FixedCall[]): Promise<FixedCalls> {
+    return this.#serve(async () => {
+      const memory = memoryFor(calls);
+      const slots = new Map<number, OrtTensor>();
+      const fixed = calls.map((call, index): FixedRun => {
+        const where = `model ${call.model}`;
+        const session = this.#session(call.model);
+        const feeds = call.inputs.map((inputs) => feedsOf(session, inputs, slots, where));
+        const fetches: Record<string, OrtTensor> = {};
+        const outputs: Tensor[] = [];
+        outputNames(session, call, where);
+        call.outputs.forEach(({ name, slot, fetch, dtype, shape }, at) => {
+          const tensor = { dtype, shape, data: memory[index]?.[at] as Uint8Array };
+          const value = toOrt(tensor, `${where}, output ${name}`);
+          fetches[name] = value;
+          if (slot !== undefined) slots.set(slot, value);
+          if (fetch) outputs.push(tensor);
+        });
+        return { session, feeds, fetches, outputs, where };
+      });
+      return {
+        run: (call, set) => this.#runFixed(fixed[call] as FixedRun, set),
+        outputs: (call) => (fixed[call] as FixedRun).outputs,
+      };
+    });
+  }
+
+  /** Straight to onnxruntime: a step that waited for rows waits for nothing else. */
+  async #runFixed({ session, feeds, fetches, where }: FixedRun, set: number): Promise<{ start: number; end: number }> {
+    if (this.#closing !== undefined) throw closedError(this.name);
+    const start = now();
+    const run = session.run(feeds[set] as Record<string, OrtTensor>, fetches);
+    this.#last = run.catch(() => undefined);
+    try {
+      await run;
+    } catch (cause) {
+      throw engineError('onnxruntime cannot run the model', where, cause);
+    }
+    return { start, end: now() };
   }
 
   unload(model: number): Promise<void> {
@@ -98,7 +149,7 @@ export class OrtEngine implements Engine {
   /** Runs a job after all the earlier ones. */
   #serve<T>(job: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) {
-      return Promise.reject(new DistrEdgeError('ENGINE_FAILED', 'the engine is closed', { where: this.name }));
+      return Promise.reject(closedError(this.name));
     }
     const result = this.#last.then(job);
     this.#last = result.catch(() => undefined);
@@ -111,35 +162,6 @@ export class OrtEngine implements Engine {
     throw new DistrEdgeError('ENGINE_FAILED', 'no such model is loaded', {
       where: `model ${model}`,
       expected: `one of ${[...this.#sessions.keys()].join(', ') || 'none'}`,
-    });
-  }
-
-  #feeds(session: InferenceSession, call: EngineCall, where: string): Record<string, OrtTensor> {
-    const feeds: Record<string, OrtTensor> = {};
-    for (const input of call.inputs) {
-      feeds[input.name] =
-        'slot' in input
-          ? this.#slot(input.slot, input.name, where)
-          : toOrt(input.tensor, `${where}, input ${input.name}`);
-    }
-    const given = call.inputs.map((input) => input.name);
-    if (given.length !== session.inputNames.length || session.inputNames.some((name) => !Object.hasOwn(feeds, name))) {
-      throw new DistrEdgeError('ENGINE_FAILED', 'the inputs of a call are not those of the model', {
-        where,
-        expected: session.inputNames.join(', '),
-        got: given.join(', '),
-      });
-    }
-    return feeds;
-  }
-
-  #slot(slot: number, name: string, where: string): OrtTensor {
-    const tensor = this.#slots.get(slot);
-    if (tensor !== undefined) return tensor;
-    throw new DistrEdgeError('ENGINE_FAILED', 'a call reads a slot that nothing has filled', {
-      where: `${where}, input ${name}`,
-      expected: `one of the slots ${[...this.#slots.keys()].join(', ') || '(none is filled)'}`,
-      got: `slot ${slot}`,
     });
   }
 
@@ -175,7 +197,54 @@ export class OrtEngine implements Engine {
   }
 }
 
-function outputNames(session: InferenceSession, call: EngineCall, where: string): string[] {
+/** A call with everything it reads and writes at hand. */
+interface FixedRun {
+  readonly session: InferenceSession;
+  readonly feeds: readonly Record<string, OrtTensor>[];
+  readonly fetches: Record<string, OrtTensor>;
+  readonly outputs: readonly Tensor[];
+  readonly where: string;
+}
+
+function closedError(name: string): DistrEdgeError {
+  return new DistrEdgeError('ENGINE_FAILED', 'the engine is closed', { where: name });
+}
+
+function feedsOf(
+  session: InferenceSession,
+  inputs: readonly EngineInput[],
+  slots: ReadonlyMap<number, OrtTensor>,
+  where: string,
+): Record<string, OrtTensor> {
+  const feeds: Record<string, OrtTensor> = {};
+  for (const input of inputs) {
+    feeds[input.name] =
+      'slot' in input
+        ? slotOf(slots, input.slot, input.name, where)
+        : toOrt(input.tensor, `${where}, input ${input.name}`);
+  }
+  const given = inputs.map((input) => input.name);
+  if (given.length !== session.inputNames.length || session.inputNames.some((name) => !Object.hasOwn(feeds, name))) {
+    throw new DistrEdgeError('ENGINE_FAILED', 'the inputs of a call are not those of the model', {
+      where,
+      expected: session.inputNames.join(', '),
+      got: given.join(', '),
+    });
+  }
+  return feeds;
+}
+
+function slotOf(slots: ReadonlyMap<number, OrtTensor>, slot: number, name: string, where: string): OrtTensor {
+  const tensor = slots.get(slot);
+  if (tensor !== undefined) return tensor;
+  throw new DistrEdgeError('ENGINE_FAILED', 'a call reads a slot that nothing has filled', {
+    where: `${where}, input ${name}`,
+    expected: `one of the slots ${[...slots.keys()].join(', ') || '(none is filled)'}`,
+    got: `slot ${slot}`,
+  });
+}
+
+function outputNames(session: InferenceSession, call: Pick<EngineCall, 'outputs'>, where: string): string[] {
   const names = [...new Set(call.outputs.map((output) => output.name))];
   if (names.length > 0 && names.every((name) => session.outputNames.includes(name))) return names;
   throw new DistrEdgeError('ENGINE_FAILED', 'a call asks for outputs that the model does not have', {

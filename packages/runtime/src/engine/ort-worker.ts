@@ -8,8 +8,18 @@
  */
 import { Worker } from 'node:worker_threads';
 import { DistrEdgeError } from '@distredge/core';
-import type { Engine, EngineCall, EngineInput, EngineModel, EngineOptions, EngineResult } from './engine.js';
+import type {
+  Engine,
+  EngineCall,
+  EngineInput,
+  EngineModel,
+  EngineOptions,
+  EngineResult,
+  FixedCall,
+  FixedCalls,
+} from './engine.js';
 import { createExitGate, guardExit, unguardExit } from './exit-gate.js';
+import { FixedByRun } from './fixed.js';
 import { ENGINE_NAME, engineError, threadCount } from './ort-session.js';
 import { checkTensor } from './ort-tensor.js';
 import { stage, unstage, unstageStuck } from './ort-weights.js';
@@ -94,6 +104,10 @@ class WorkerEngine implements Engine {
       return { name: input.name, tensor: { ...input.tensor, data } };
     });
     return this.#request({ kind: 'run', call: { ...call, inputs } }, moved);
+  }
+
+  async fix(calls: readonly FixedCall[]): Promise<FixedCalls> {
+    return new FixedByRun(this, calls);
   }
 
   async unload(model: number): Promise<void> {
