@@ -2,7 +2,8 @@
  * A first plan without a planner: row shares by fixed weights over volumes chosen by a simple rule.
  *
  * - `blocks` (default): a volume grows op by op while the halo rows that its parts compute twice stay below a share of its
- *   work; it then ends at the op, in the second half of what it could have been, after which the fewest bytes are alive.
+ *   work; it then ends at the op, in the second half of what it could have been, after which the fewest bytes are alive. It
+ *   does not go on to an end that has too few rows for all devices, where they would not share its work.
  * - `layers`: a volume ends after every op that multiplies or has a window, with the pointwise ops that follow it.
  * - a number N: N volumes of about the same work.
  *
@@ -129,6 +130,9 @@ function aliveBytes(analysis: Analysis): number[] {
 function blockEnds(analysis: Analysis, ends: readonly number[], weights: readonly number[]): number[] {
   const alive = aliveBytes(analysis);
   const forced = forcedEnds(analysis);
+  const devices = weights.filter((weight) => weight > 0).length;
+  const rowsAt = (index: number): number =>
+    rowsOf(analysis, rowOutput(analysis, analysis.sequence[index] as PlacedNode) ?? '');
   const chosen: number[] = [];
   let start = 0;
   let at = 0;
@@ -137,7 +141,8 @@ function blockEnds(analysis: Analysis, ends: readonly number[], weights: readonl
     while (reach + 1 < ends.length) {
       const end = ends[reach + 1] as number;
       const crosses = forced.some((boundary) => boundary > start && boundary <= end);
-      if (crosses || haloShare(analysis, start, end, weights) > HALO_LIMIT) break;
+      const tooFew = rowsAt(end) < devices && rowsAt(ends[reach] as number) >= devices;
+      if (crosses || tooFew || haloShare(analysis, start, end, weights) > HALO_LIMIT) break;
       reach += 1;
     }
     let best = reach;

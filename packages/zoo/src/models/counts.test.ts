@@ -2,7 +2,16 @@
  * Every network of the zoo against what is published of it: parameters exactly, work within 1 % (published counts leave out
  * what is not a convolution or fully connected). Where nothing is published, against the layers added up by hand.
  */
-import { type Analysis, analyse, type Graph, loadGraph, typeOf } from '@distredge/core';
+import {
+  type Analysis,
+  analyse,
+  compile,
+  type Graph,
+  loadGraph,
+  planByRule,
+  splitFlopShare,
+  typeOf,
+} from '@distredge/core';
 import { describe, expect, test } from 'vitest';
 import { buildZooModel, zooNames } from './zoo.js';
 
@@ -196,6 +205,8 @@ describe.each(zooNames)('%s', (name) => {
       analysis.nodes.filter((node) => node.kind === kind).reduce((all, { flops }) => all + flops, 0);
     expect(work('rows') / analysis.flops).toBeGreaterThan(0.99);
     expect(analysis.nodes.filter(({ kind }) => kind === 'island')).toEqual([]);
+    const program = compile(graph, planByRule(analysis, { weights: [1, 1, 1] }), analysis);
+    expect(splitFlopShare(program), 'the simple rule gives every device its share').toBeGreaterThan(0.98);
     for (const input of graph.inputs) {
       const shape = typeOf(graph, input).shape ?? [];
       expect(analysis.axes.get(input), 'the longest spatial axis, or the height').toBe(shape.length === 5 ? 3 : 2);
