@@ -1,7 +1,7 @@
 /**
  * OpenPose's body model for COCO: Cao et al. 2017, arXiv 1611.08050, as in CMU's `pose_deploy_linevec.prototxt`: the first ten
  * convolutions of VGG-19, two more, and six stages of two branches, one for part affinity fields and one for confidence
- * maps. Input 368×656, the size at which the paper times it. Published: 52,311,446 parameters (torch summaries of ports of
+ * maps. Input 368×656, the default of CMU's program. Published: 52,311,446 parameters (torch summaries of ports of
  * CMU's model, whose file is 209 MB). No count of work at this size is published; `counts.test.ts` adds it up by hand.
  */
 import type { Architecture, Net } from './build.js';
