@@ -47,6 +47,7 @@ export type Mischief = (call: number, what: 'load' | 'run') => Promise<void> | v
 
 /** An engine that fills whatever it is asked for with the device's number plus one; `steps` are the device's own, in order. */
 export class FakeEngine implements Engine {
+  readonly blocks = true;
   readonly name = 'fake';
   readonly loaded: EngineModel[] = [];
   closed = false;

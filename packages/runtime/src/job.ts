@@ -39,8 +39,10 @@ class Inbox {
     return true;
   }
 
-  /** Resolves when all of these have arrived. */
-  async all(messages: readonly number[]): Promise<void> {
+  /** Resolves when all of these have arrived; for the first `busyMs` without sleeping. */
+  async all(messages: readonly number[], busyMs: number): Promise<void> {
+    const until = busyMs > 0 ? now() + busyMs : 0;
+    while (now() < until && !this.hasAll(messages)) await new Promise((resolve) => setImmediate(resolve));
     while (!this.hasAll(messages)) {
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -59,6 +61,8 @@ export interface JobOptions {
   readonly engine: Engine;
   /** Longest time one request may take on this device, waiting included. */
   readonly requestMs: number;
+  /** How long to look for awaited rows without sleeping, in ms. Default 0. */
+  readonly busyWaitMs?: number | undefined;
   /** Called once when the job cannot go on; `peer` is the device that was lost, if that is why. */
   failed(error: Error, peer?: number): void;
 }
@@ -75,6 +79,7 @@ export class Job {
   readonly #landing: readonly ReadonlyMap<number, Uint8Array>[];
   readonly #steps: readonly PreparedStep[];
   #calls: FixedCalls | undefined;
+  readonly #busyMs: number;
   readonly #open = new Map<number, Inbox>();
   #finished = 0;
   #running: Promise<void> = Promise.resolve();
@@ -85,6 +90,8 @@ export class Job {
     this.#options = options;
     this.program = options.program;
     this.#engine = options.engine;
+    // Beside a thread that computes, it would take that thread's time.
+    this.#busyMs = options.engine.blocks ? (options.busyWaitMs ?? 0) : 0;
     this.#expected = new Map(this.program.receives.map(({ message, from, bytes }) => [message, { from, bytes }]));
     const landing = this.program.receives.reduce((sum, { bytes }) => sum + bytes, 0);
     if (landing > MAX_LANDING_BYTES) {
@@ -227,7 +234,7 @@ export class Job {
     const set = inbox.request % MAX_OPEN_REQUESTS;
     for (const [index, prepared] of this.#steps.entries()) {
       const waitFrom = now();
-      if (!inbox.hasAll(prepared.waits)) await inbox.all(prepared.waits);
+      if (!inbox.hasAll(prepared.waits)) await inbox.all(prepared.waits, this.#busyMs);
       if (this.#ending.signal.aborted) return;
       const { start, end } = await calls.run(index, set);
       for (const { to, message, pieces } of leavingOf(prepared, calls.outputs(index))) {

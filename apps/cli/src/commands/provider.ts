@@ -9,6 +9,7 @@ import { plain, print } from '../output.js';
 interface Options {
   readonly listen: string;
   readonly threads: number;
+  readonly busyWait: number;
   readonly child?: true;
 }
 
@@ -19,6 +20,12 @@ export function addProvider(program: Command): void {
     .description('Listens for requesters and computes the parts of models that they send, until Ctrl-C.')
     .option('--listen <host:port>', 'address to listen on; port 0 takes any free one', '127.0.0.1:7411')
     .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
+    .option(
+      '--busy-wait <ms>',
+      'look for awaited rows this long without sleeping; for a provider with a core of its own',
+      wholeNumber('--busy-wait', 0, 1000),
+      0,
+    )
     .addOption(new Option('--child', 'end with the process that started this one, and tell it the address').hideHelp())
     .addHelpText(
       'after',
@@ -27,7 +34,7 @@ export function addProvider(program: Command): void {
     .action(provide);
 }
 
-async function provide({ listen, threads, child }: Options): Promise<void> {
+async function provide({ listen, threads, busyWait, child }: Options): Promise<void> {
   assertLoopback(listen);
   if (child) endWithParent();
   const provider = await startProvider({
@@ -35,6 +42,7 @@ async function provide({ listen, threads, child }: Options): Promise<void> {
     listen,
     createEngine: (program) => createOrtEngineFor(program, { threads }),
     engineName: ENGINE_NAME,
+    busyWaitMs: busyWait,
     log: (line) => {
       if (!child) print(plain(line));
     },

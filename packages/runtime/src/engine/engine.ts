@@ -69,6 +69,8 @@ export interface FixedCalls {
 export interface Engine {
   /** Name and version, for traces and profiles. */
   readonly name: string;
+  /** Whether a run holds up the calling thread. */
+  readonly blocks: boolean;
   /** Loads a model and returns its handle. Rejects with `ENGINE_FAILED` and the engine's own words. */
   load(model: EngineModel): Promise<number>;
   /** Runs one model. Calls are served in order. The call's input tensors may be taken over by the engine (detached). */

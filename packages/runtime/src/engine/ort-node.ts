@@ -33,6 +33,7 @@ function now(): number {
 /** The engine behind `createOrtEngine`; `open` is its door for a thread whose weights another thread has staged. */
 export class OrtEngine implements Engine {
   readonly name: string = ENGINE_NAME;
+  readonly blocks: boolean = true;
   readonly #threads: number;
   readonly #sessions = new Map<number, InferenceSession>();
   readonly #slots = new Map<number, OrtTensor>();

@@ -53,6 +53,7 @@ interface Pending {
 
 class WorkerEngine implements Engine {
   readonly name = ENGINE_NAME;
+  readonly blocks = false;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending>();
   readonly #exited: Promise<void>;

@@ -15,6 +15,9 @@ const KEEPALIVE_MS = 10_000;
 /** How long a link that closed in good order waits for the other end to do the same. */
 const LINGER_MS = 1000;
 
+/** Up to this size a frame is copied into one piece: copying costs less than telling the system of several. */
+const COPY_BYTES = 128 * 1024;
+
 type MakeHandlers = (link: Link) => LinkHandlers;
 
 /** The transport between processes. Addresses are `host:port`; port 0 listens on any free port. */
@@ -128,6 +131,11 @@ function socketWire(socket: Socket, remote: string): Wire {
       const last = pieces.findLastIndex((piece) => piece.length > 0);
       if (last < 0) {
         socket.write(head, done);
+        return;
+      }
+      const bytes = pieces.reduce((sum, piece) => sum + piece.length, head.length);
+      if (bytes <= COPY_BYTES) {
+        socket.write(Buffer.concat([head, ...pieces], bytes), done);
         return;
       }
       // Corked, the pieces leave in one writev.
