@@ -17,10 +17,12 @@ export {
   REQUESTER,
   splitFlopShare,
 } from './compile/program.js';
+export { referenceSimulator, referenceSimulator as simulator } from './cost/simulate-reference.js';
 export type {
   DeviceCosts,
   Network,
   NetworkLink,
+  PlanLoads,
   PlanningTask,
   PlanSimulator,
   SimulatedEvent,

@@ -89,11 +89,29 @@ export interface SimulatedRun {
   readonly memoryBytes: readonly number[];
 }
 
+/** For how long one image occupies every device and link, in ms. */
+export interface PlanLoads {
+  readonly computeMs: Float64Array;
+  /** Per device, then the requester: what it sends. */
+  readonly uplinkMs: Float64Array;
+  /** Per device, then the requester: what it receives. */
+  readonly downlinkMs: Float64Array;
+  /** The whole medium; 0 where it is not shared. */
+  readonly mediumMs: number;
+  /** The largest of them all: no stream of images can be faster than one in this time. */
+  readonly periodMs: number;
+}
+
 /** Simulates plans for one task. Implementations must agree to 1e-9 relative. */
 export interface PlanSimulator {
   readonly task: PlanningTask;
-  /** End-to-end latency of one image in ms; Infinity where a device's memory does not suffice. Throws `PLAN_INVALID` for a plan that cannot run. */
-  latency(plan: WorkPlan): number;
+  /**
+   * End-to-end latency of one image in ms; Infinity where a device's memory does not suffice. Throws `PLAN_INVALID` for a plan that cannot run.
+   * @param bound a plan that takes at least this long need not be simulated to its end: the answer is exact below it, otherwise the latency or Infinity
+   */
+  latency(plan: WorkPlan, bound?: number): number;
+  /** Busy times of one image, whether memory suffices or not. Throws as `latency` does. */
+  loads(plan: WorkPlan): PlanLoads;
   /** The same run with all its events. */
   run(plan: WorkPlan): SimulatedRun;
 }

@@ -72,7 +72,7 @@ export interface Plan {
   readonly head?: number | readonly PlanPart[];
 }
 
-export function isGather(volume: PlanVolume | PlanGather): volume is PlanGather {
+export function isGather(volume: object): volume is PlanGather {
   return 'gather' in volume;
 }
 
