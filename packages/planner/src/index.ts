@@ -1,2 +1,9 @@
 /** The public face of @distredge/planner. */
 export type { Planned, Planner, PlannerOptions, PlannerProgress } from './planner.js';
+export { Actor, type ActorState } from './rl/actor.js';
+export { type AgentOptions, DdpgAgent, type LearningReport } from './rl/agent.js';
+export { type AgentState, actorOf } from './rl/agent-state.js';
+export { decodeActor, decodeAgent, encodeActor, encodeAgent } from './rl/artifact.js';
+export { DDPG_DEFAULTS, type Hyperparameters, type TaskSize } from './rl/ddpg.js';
+export type { Transition } from './rl/replay.js';
+export type { GraphRunner, GraphTensor, LoadedGraph } from './rl/runner.js';
