@@ -9,7 +9,15 @@ import { isGather, planError } from '../plan/plan.js';
 import { hull, isEmpty, type Range, share } from '../rows/range.js';
 import { checkWorkPlan } from './check-plan.js';
 import { loadsOf } from './loads.js';
-import type { NetworkLink, PlanningTask, PlanSimulator, SimulatedEvent, SimulatedRun, WorkPlan } from './task.js';
+import type {
+  DeviceCosts,
+  NetworkLink,
+  PlanningTask,
+  PlanSimulator,
+  SimulatedEvent,
+  SimulatedRun,
+  WorkPlan,
+} from './task.js';
 import type { Workload } from './workload.js';
 
 const REQUESTER = -1;
@@ -203,9 +211,24 @@ function partStep(
   const inside = new Set(ops.slice(start, end + 1).flatMap(({ outputs }) => outputs));
   const needs = new Map([...wanted].filter(([tensor]) => !inside.has(tensor)));
   const holds = new Map([...made].filter(([tensor]) => live.includes(tensor)));
-  const ms = times.reduce((sum, time) => sum + time, 0);
+  const ms = times.reduce((sum, time) => sum + time, 0) + edgesMs(workload, costs[device], [needs, owns]);
   const bytes = bytesOf(workload, needs) + bytesOf(workload, owns);
   return { device, volume, part, ms, needs, holds, owns, weights, bytes, waits: new Set() };
+}
+
+/** What a part takes beyond its ops: to be started, and for the rows that cross its edges. */
+function edgesMs(
+  { tensors }: Workload,
+  cost: DeviceCosts | undefined,
+  crossing: readonly ReadonlyMap<number, Range>[],
+): number {
+  let ms = cost?.partMs ?? 0;
+  for (const ranges of crossing) {
+    for (const [tensor, { from, to }] of ranges) {
+      ms += (cost?.edgeMsPerByte?.[tensor] ?? 0) * (to - from) * (tensors[tensor]?.bytesPerRow ?? 0);
+    }
+  }
+  return ms;
 }
 
 /** The head: one step; or one for each range of output channels, by device, and one for the rest on the first entry's device. */

@@ -11,6 +11,13 @@ export interface DeviceCosts {
   readonly opMs: readonly Float64Array[];
   /** For each op, further time per byte of rows read, for ops bound by memory rather than by arithmetic. */
   readonly readMsPerByte: Float64Array;
+  /** What a part takes beyond its ops: to be started. Not for the head. Default 0. */
+  readonly partMs?: number;
+  /**
+   * For each tensor, what a part takes per byte of its rows that it reads from outside or owns afterwards: copies and changes
+   * of layout at a part's edges, which ops inside one part spare each other. Not for the head. Default 0.
+   */
+  readonly edgeMsPerByte?: Float64Array;
   /** Head ops before the one that can be cut, together. */
   readonly headBeforeMs: number;
   /** The fully connected layer of the head with n output channels, n = 0 … channels; empty where there is none. */
