@@ -1,0 +1,119 @@
+/**
+ * The search that AOFL and DeeperThings share: for every team and way to share the rows, the best volume ends by the linear
+ * cost model; the best few of these plans improved by simulation, one end at a time.
+ */
+import type { PlanningTask } from '@distredge/core';
+import { fusedEnds } from './fusion.js';
+import { everyEnd, fixedEnds, rowPlan, type Shares, teams, tryFitting } from './layout.js';
+import { type LinearModel, linearModel } from './linear-model.js';
+import { likelyHeads, settleHead, type Trial, withHead } from './trial.js';
+
+/** How much transfers weigh against compute in the cost model: devices overlap the two, which it does not know. */
+const TRANSFERS = [1, 0.5, 2];
+/** Plans improved by simulation. */
+const IMPROVED = 3;
+/** Ops simulated at most while improving, over all devices and plans: bounds the time, whatever the machine. */
+const OP_BUDGET = 2_000_000;
+
+interface Candidate {
+  readonly ms: number;
+  readonly shares: Shares;
+  readonly ends: readonly number[];
+  readonly head: number | undefined;
+}
+
+/** `alike`: the cost model takes all devices to be the average one, as papers for equal devices do. */
+export function searchVolumes(
+  trial: Trial,
+  sharesFor: (team: readonly number[], model: LinearModel) => Shares[],
+  devices: 'alike' | 'unequal' = 'unequal',
+): void {
+  const { task } = trial;
+  const { workload } = task;
+  const model = linearModel(task);
+  const all = teams(trial, model);
+  const found: Candidate[] = [];
+  all.forEach((team, index) => {
+    for (const shares of sharesFor(team, model)) {
+      for (const ends of endsFor(task, devices === 'alike' ? average(model, team) : model, shares)) {
+        for (const head of likelyHeads(task, team)) {
+          if (trial.stopped) return;
+          const tried = tryFitting(trial, shares, (now) => withHead(rowPlan(workload, ends, now), head));
+          if (team.length > 1) found.push({ ...tried, ends, head });
+        }
+      }
+    }
+    trial.progress((0.5 * (index + 1)) / all.length, `${team.length} devices`);
+  });
+  const best = distinct(found.sort((a, b) => (a.ms === b.ms ? 0 : a.ms - b.ms))).slice(0, IMPROVED);
+  let budget = OP_BUDGET;
+  best.forEach((candidate, index) => {
+    const members = candidate.shares.filter((share) => share > 0).length;
+    const evaluations = Math.floor(budget / (best.length - index) / Math.max(1, workload.ops.length * members));
+    budget -= improve(trial, candidate, evaluations) * workload.ops.length * members;
+    trial.progress(0.5 + (0.5 * (index + 1)) / best.length, 'improved');
+  });
+  settleHead(trial);
+}
+
+function endsFor(task: PlanningTask, model: LinearModel, shares: Shares): number[][] {
+  const found = TRANSFERS.map((transfers) => fusedEnds(task, model, shares, { transfers }));
+  const keys = found.map((ends) => ends.join());
+  return found.filter((_, index) => keys.indexOf(keys[index] as string) === index);
+}
+
+function average({ rowWork, work, rate }: LinearModel, team: readonly number[]): LinearModel {
+  const mean = team.reduce((sum, device) => sum + (rate[device] as number), 0) / team.length;
+  return { rowWork, work, rate: rate.map(() => mean) };
+}
+
+/** The best candidate of every set of shares. Candidates come best first. */
+function distinct(candidates: readonly Candidate[]): Candidate[] {
+  const seen = new Set<string>();
+  return candidates.filter(({ ms, shares }) => {
+    const key = shares.join();
+    if (!Number.isFinite(ms) || seen.has(key)) return false;
+    seen.add(key);
+    return true;
+  });
+}
+
+/** Leaves out, moves and adds ends one at a time while that makes it faster. Returns how many plans it simulated. */
+function improve(trial: Trial, { ms, shares, ends, head }: Candidate, evaluations: number): number {
+  const { workload } = trial.task;
+  const fixed = new Set(fixedEnds(workload));
+  let best = ms;
+  let now = [...ends];
+  let used = 0;
+  const attempt = (next: number[]): boolean => {
+    if (used >= evaluations || trial.stopped) return false;
+    used += 1;
+    const tried = trial.latency(withHead(rowPlan(workload, next, shares), head));
+    if (tried >= best * (1 - 1e-9)) return false;
+    best = tried;
+    now = next;
+    return true;
+  };
+  for (let moved = true; moved; ) {
+    moved = false;
+    for (const op of everyEnd(workload)) {
+      if (fixed.has(op)) continue;
+      const without = now.filter((end) => end !== op);
+      if (!now.includes(op)) moved = attempt(sorted([...now, op])) || moved;
+      else if (attempt(without)) moved = true;
+      else {
+        for (const other of [op - 1, op + 1]) {
+          if (!now.includes(other) && other >= 0 && attempt(sorted([...without, other]))) {
+            moved = true;
+            break;
+          }
+        }
+      }
+    }
+  }
+  return used;
+}
+
+function sorted(ends: number[]): number[] {
+  return ends.sort((a, b) => a - b);
+}
