@@ -1,4 +1,6 @@
 /** The public face of @distredge/planner. */
+
+export { baselines } from './baselines/index.js';
 export type { Planned, Planner, PlannerOptions, PlannerProgress } from './planner.js';
 export { Actor, type ActorState } from './rl/actor.js';
 export { type AgentOptions, DdpgAgent, type LearningReport } from './rl/agent.js';
