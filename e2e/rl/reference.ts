@@ -73,7 +73,7 @@ export function network(widths: readonly number[], parameters: Vector, input: re
 }
 
 /** The gradient of a function at a point. */
-export function gradient(at: Vector, f: (point: Vector) => number): Vector {
+function gradient(at: Vector, f: (point: Vector) => number): Vector {
   const step = 1e-5;
   const point = at.slice();
   return at.map((value, index) => {
