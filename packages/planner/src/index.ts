@@ -1,7 +1,9 @@
 /** The public face of @distredge/planner. */
 
 export { baselines } from './baselines/index.js';
+export { type BoundOptions, type LowerBound, lowerBound } from './bound/bound.js';
 export type { Planned, Planner, PlannerOptions, PlannerProgress } from './planner.js';
+export { baselineNames, createPlanner, type PlannerSettings, plannerNames } from './registry.js';
 export { Actor, type ActorState } from './rl/actor.js';
 export { type AgentOptions, DdpgAgent, type LearningReport } from './rl/agent.js';
 export { type AgentState, actorOf } from './rl/agent-state.js';

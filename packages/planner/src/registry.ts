@@ -1,0 +1,37 @@
+/** Planners by name: what a command line offers, and what benchmarks go through. */
+import { DistrEdgeError } from '@distredge/core';
+import { baselines } from './baselines/index.js';
+import type { Planner } from './planner.js';
+import type { GraphRunner } from './rl/runner.js';
+
+export interface PlannerSettings {
+  /** Only plans of the classical form: one part per device and volume, in the order of the devices. Of `auto` only. */
+  readonly classical?: boolean;
+  /** Computes the agent's networks; `osds` needs one. */
+  readonly runner?: GraphRunner;
+}
+
+type Factory = (settings: PlannerSettings) => Planner;
+
+const FACTORIES: ReadonlyMap<string, Factory> = new Map(
+  baselines.map((planner): [string, Factory] => [planner.name, () => planner]),
+);
+
+/** The seven published baselines, in the order of their publication, Offload first. */
+export const baselineNames: readonly string[] = baselines
+  .map(({ name }) => name)
+  .filter((name) => name !== 'best-device');
+
+export const plannerNames: readonly string[] = [...FACTORIES.keys()];
+
+/** The planner of this name. Throws `USAGE` for a name that is none. */
+export function createPlanner(name: string, settings: PlannerSettings = {}): Planner {
+  const factory = FACTORIES.get(name);
+  if (factory === undefined) {
+    throw new DistrEdgeError('USAGE', 'there is no planner of this name', {
+      expected: `one of ${plannerNames.join(', ')}`,
+      got: name,
+    });
+  }
+  return factory(settings);
+}
