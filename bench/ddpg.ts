@@ -24,12 +24,16 @@ await agent.train(50);
 
 // The kinds take turns, so that a busy machine is busy for all.
 const times = new Map(CALLS.map((updates) => [updates, [] as number[]]));
+const cpu = new Map(CALLS.map((updates) => [updates, 0]));
 const acting: number[] = [];
 for (let round = 0; round < ROUNDS; round++) {
   for (const [updates, list] of times) {
+    const used = process.cpuUsage();
     const start = performance.now();
     await agent.train(updates);
     list.push((performance.now() - start) / updates);
+    const { user, system } = process.cpuUsage(used);
+    cpu.set(updates, (cpu.get(updates) ?? 0) + (user + system) / 1000 / updates / ROUNDS);
   }
   const state = numbers(STATE);
   const start = performance.now();
@@ -42,12 +46,13 @@ const { actorHidden, criticHidden, batchSize } = DDPG_DEFAULTS;
 console.log(
   `actor ${[STATE, ...actorHidden, ACTION].join('-')}, critic ${[STATE + ACTION, ...criticHidden, 1].join('-')},`,
 );
-console.log(`batch ${batchSize}, one thread; medians of ${ROUNDS} rounds, and the fastest`);
+console.log(
+  `batch ${batchSize}, one thread; medians of ${ROUNDS} rounds, the fastest, and the CPU time of all threads`,
+);
 for (const [updates, list] of times) {
   const middle = median(list);
   const name = `${updates} update${updates === 1 ? '' : 's'} a call`.padEnd(18);
-  console.log(
-    `${name} ${middle.toFixed(2)} ms an update (${list[0]?.toFixed(2)}), ${(1000 / middle).toFixed(0)} updates/s`,
-  );
+  const facts = `fastest ${list[0]?.toFixed(2)}, CPU ${cpu.get(updates)?.toFixed(2)}`;
+  console.log(`${name} ${middle.toFixed(2)} ms an update (${facts}), ${(1000 / middle).toFixed(0)} updates/s`);
 }
 console.log(`${'acting'.padEnd(18)} ${median(acting).toFixed(3)} ms`);
