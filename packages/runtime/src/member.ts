@@ -27,6 +27,9 @@ interface MemberOwner {
 /** For how long a provider that says it lost another one is not believed: the other one's link may say more. */
 const BLAME_MS = 200;
 
+/** Loading models may hold a provider up, all the longer where several share a core: it is waited for this much longer. */
+const LOADING_PATIENCE = 4;
+
 /** One provider, as the requester sees it. */
 export class Member {
   readonly device: number;
@@ -37,6 +40,7 @@ export class Member {
   #link: Link | undefined;
   #failure: Error | undefined;
   #unanswered = 0;
+  #loaded = false;
   /** Whether it has told that it lost another device: its own end follows from that. */
   #blames = false;
   #readiness: Promise<Control> | undefined;
@@ -117,6 +121,7 @@ export class Member {
   async ready(deadlineMs: number): Promise<void> {
     const ready = this.#readiness as Promise<Control>;
     await within(ready, deadlineMs, 'a provider did not load its models', () => this.#where);
+    this.#loaded = true;
   }
 
   begin(request: number): Promise<void> {
@@ -162,7 +167,7 @@ export class Member {
    */
   beat(patience: number): void {
     if (this.#link === undefined) return;
-    if (this.#unanswered >= patience) {
+    if (this.#unanswered >= (this.#loaded ? patience : patience * LOADING_PATIENCE)) {
       this.#fail(
         new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer', {
           where: this.#where,
