@@ -232,8 +232,32 @@ async function fluid(
     const terms: [number, number][] = [[tail, count]];
     ops.forEach((op, o) => {
       const late = remaining[o]?.[ends.length - 1] ?? 0;
-      const { few, more } = lateRates(costs.opMs[o] as Float64Array, late, op.rows, rowMs[d]?.[o] as number);
-      terms.push([computed[final]?.[d]?.[o] as number, -few], [hidden[d]?.[o] as number, -more]);
+      const least = rowMs[d]?.[o] as number;
+      const { few, more } = lateRates(costs.opMs[o] as Float64Array, late, op.rows, least);
+      const [lateRows, others] = [computed[final]?.[d]?.[o] as number, hidden[d]?.[o] as number];
+      if (few <= least) {
+        terms.push([lateRows, -least], [others, -least]);
+        return;
+      }
+      // Two bounds on the time that the op takes here: by the best rate, and by what few rows cost.
+      const ms = lp.variable(crude);
+      terms.push([ms, -1]);
+      lp.row(
+        [
+          [ms, 1],
+          [lateRows, -least],
+          [others, -least],
+        ],
+        0,
+      );
+      lp.row(
+        [
+          [ms, 1],
+          [lateRows, -few],
+          [others, -more],
+        ],
+        0,
+      );
     });
     lp.row(terms, 0);
   });
