@@ -1,0 +1,81 @@
+/**
+ * Judges states by simulation, counts and remembers the best, and says when a search must stop: when its time or its number
+ * of plans is used up, or when someone asks for it.
+ */
+import type { PlanSimulator, SimulatedRun, WorkPlan } from '@distredge/core';
+import type { Geometry } from './geometry.js';
+import { type PlanForm, type PlanState, toWorkPlan } from './plan-state.js';
+
+/** Added to the cost of a plan that does not fit into memory, beside how much is missing; more than any latency. */
+const TOO_LARGE = 1e12;
+/** Simulations between two looks at the clock. */
+const CLOCK_EVERY = 16;
+
+export interface Limits {
+  readonly budgetMs: number;
+  readonly maxEvaluations: number;
+  readonly signal: { readonly aborted: boolean } | undefined;
+  /** Milliseconds that never go back. */
+  readonly now: () => number;
+}
+
+export class Evaluator {
+  readonly simulator: PlanSimulator;
+  readonly geometry: Geometry;
+  readonly form: PlanForm;
+  readonly #limits: Limits;
+  readonly #started: number;
+  #done = 0;
+  evaluations = 0;
+  bestMs: number = Number.POSITIVE_INFINITY;
+  bestPlan: WorkPlan | undefined;
+
+  constructor(simulator: PlanSimulator, geometry: Geometry, form: PlanForm, limits: Limits) {
+    this.simulator = simulator;
+    this.geometry = geometry;
+    this.form = form;
+    this.#limits = limits;
+    this.#started = limits.now();
+  }
+
+  /** 0 … 1: how much of the budget is used; 1 and more means stop. */
+  get done(): number {
+    return this.#done;
+  }
+
+  /** Cost of a state: latency in ms, or far more where a device's memory does not suffice. */
+  cost(state: PlanState): number {
+    return this.costOf(toWorkPlan(state, this.geometry, this.form));
+  }
+
+  costOf(plan: WorkPlan): number {
+    const ms = this.simulator.latency(plan);
+    this.evaluations++;
+    if (this.evaluations % CLOCK_EVERY === 0 || this.evaluations < CLOCK_EVERY) this.look();
+    if (ms < this.bestMs || this.bestPlan === undefined) {
+      this.bestMs = ms;
+      this.bestPlan = plan;
+    }
+    return ms < Number.POSITIVE_INFINITY ? ms : TOO_LARGE * (1 + this.#missing(plan));
+  }
+
+  run(state: PlanState): SimulatedRun {
+    return this.simulator.run(toWorkPlan(state, this.geometry, this.form));
+  }
+
+  /** Looks at the clock and at the signal. */
+  look(): void {
+    const { budgetMs, maxEvaluations, signal, now } = this.#limits;
+    if (signal?.aborted === true) this.#done = Number.POSITIVE_INFINITY;
+    else this.#done = Math.max((now() - this.#started) / budgetMs, this.evaluations / maxEvaluations);
+  }
+
+  /** Share of its memory by which the devices are exceeded, summed. */
+  #missing(plan: WorkPlan): number {
+    const { memoryBytes } = this.simulator.run(plan);
+    return this.geometry.task.costs.reduce(
+      (sum, device, index) => sum + Math.max(0, (memoryBytes[index] ?? 0) / device.memoryBytes - 1),
+      0,
+    );
+  }
+}
