@@ -17,6 +17,8 @@ export {
   REQUESTER,
   splitFlopShare,
 } from './compile/program.js';
+export { workloadOf } from './cost/build-workload.js';
+export { type CpuModel, type DeviceModelSpec, deviceModelCosts, type GpuModel } from './cost/device-model.js';
 export { referenceSimulator, referenceSimulator as simulator } from './cost/simulate-reference.js';
 export type {
   DeviceCosts,
@@ -30,7 +32,16 @@ export type {
   WorkPlan,
   WorkVolume,
 } from './cost/task.js';
-export type { WorkHead, WorkHeadOp, Workload, WorkOp, WorkRead, WorkShape, WorkTensor } from './cost/workload.js';
+export type {
+  WorkEnd,
+  WorkHead,
+  WorkHeadOp,
+  Workload,
+  WorkOp,
+  WorkRead,
+  WorkShape,
+  WorkTensor,
+} from './cost/workload.js';
 export { DistrEdgeError, type ErrorCode, type ErrorFacts } from './errors.js';
 export { type AttributeValue, attributeProto, type Graph, type Node, type TensorType, typeOf } from './graph/graph.js';
 export { exposeValues, resolutionOf, valuesBeforeJumps, withOutputs } from './graph/jumps.js';

@@ -64,6 +64,14 @@ export interface WorkHead {
   readonly resultBytes: number;
 }
 
+/** Where a volume of a `Plan` may end. */
+export interface WorkEnd {
+  /** The op whose group holds the tensor. */
+  readonly op: number;
+  /** Rows of the named tensor, which may differ from the op's. */
+  readonly rows: number;
+}
+
 export interface Workload {
   /** Name of the model, for messages. */
   readonly model: string;
@@ -77,4 +85,6 @@ export interface Workload {
   /** Tensors that are outputs of the model. */
   readonly outputs: readonly number[];
   readonly head: WorkHead | undefined;
+  /** By ONNX name, all tensors where a volume of a `Plan` may end. Default: the names of the ops' outputs. */
+  readonly ends?: ReadonlyMap<string, WorkEnd>;
 }

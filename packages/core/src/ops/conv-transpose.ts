@@ -37,6 +37,10 @@ export const convTranspose: OpFamily = {
     const perInput = elements(view.shape(1).slice(1));
     return elements(view.shape(0)) * 2 * perInput + (view.has(2) ? elements(view.outShape) : 0);
   },
+  products(view) {
+    const perInput = elements(view.shape(1).slice(1));
+    return { each: (elements(view.shape(0)) * perInput) / elements(view.outShape), channelAxis: 1 };
+  },
   rows(view, axes) {
     const axis = axes[0];
     if (axis === undefined || axes.some((other, index) => index > 0 && other !== undefined)) {

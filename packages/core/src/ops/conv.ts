@@ -30,6 +30,7 @@ export const conv: OpFamily = {
     const perOutput = elements(view.shape(1).slice(1));
     return elements(view.outShape) * (2 * perOutput + (view.has(2) ? 1 : 0));
   },
+  products: (view) => ({ each: elements(view.shape(1).slice(1)), channelAxis: 1 }),
   rows(view, axes) {
     const axis = axes[0];
     if (axis === undefined || axes.some((other, index) => index > 0 && other !== undefined)) {

@@ -77,6 +77,7 @@ export const matmul: OpFamily = {
     const { shape, inner } = product(view);
     return elements(shape) * (2 * inner + (view.has(2) ? 1 : 0));
   },
+  products: (view) => ({ each: product(view).inner, channelAxis: Math.max(0, view.outShape.length - 1) }),
   rows(view, axes): RowRule {
     const { a, b } = product(view);
     const roles = axes.flatMap((axis, index) => (axis === undefined ? [] : [roleOf(view, { a, b }, index, axis)]));

@@ -33,6 +33,7 @@ export const batchNormalization: OpFamily = {
     return view.node.outputs.map((_, index) => (index === 0 && values ? values : statistics));
   },
   flops: (view) => 2 * elements(view.shape(0)),
+  beside: () => 'elementwise',
   rows(view, axes) {
     const axis = onlyAxis(axes);
     if (axis === undefined) return COMPUTED;

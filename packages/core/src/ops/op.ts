@@ -168,6 +168,20 @@ export interface WholeRule {
   readonly reason: string;
 }
 
+/** The multiply-adds of a convolution or a matrix product. */
+export interface Products {
+  /** For one output element; an average where elements differ. */
+  readonly each: number;
+  /** Axis of the output channels in the output. */
+  readonly channelAxis: number;
+}
+
+/**
+ * How an engine spares an op a pass over memory of its own: `elementwise` while the result of the op before is written;
+ * `view` never touches a byte, the same elements in the same order; `layout` moves bytes only, in one pass with its like.
+ */
+export type Beside = 'elementwise' | 'view' | 'layout';
+
 /** One entry of the registry. */
 export interface OpFamily {
   /** ONNX op types of the default domain (or `domain:Type`) that this entry answers for. */
@@ -176,6 +190,10 @@ export interface OpFamily {
   infer(view: OpView): readonly TensorType[];
   /** Floating-point operations of the whole op, a multiply-add counting 2. Default: 0 for pure data movement. */
   flops?(view: OpView): number;
+  /** Set for convolutions and matrix products: the multiply-adds that are most of their work. */
+  products?(view: OpView): Products;
+  /** What engines do on the side of another op, if anything. Asked only of nodes whose shapes are known. */
+  beside?(view: OpView): Beside | undefined;
   /**
    * Whether the smallest change of an input may change an output by much (comparisons, rounding, positions): the outputs
    * behind such an op cannot be compared by value. Default: no.

@@ -34,6 +34,8 @@ const GIVES_BOOL = new Set(['Equal', 'Greater', 'Less', 'GreaterOrEqual', 'LessO
 const JUMPS = new Set([...GIVES_BOOL, 'Floor', 'Ceil', 'Round', 'Sign', 'Mod', 'ThresholdedRelu', 'Shrink']);
 /** Ops that move values and compute nothing. */
 const FREE = new Set(['Identity', 'Dropout', 'Cast', 'CastLike']);
+/** Ops that need not even move them. */
+const CARRIES = new Set(['Identity', 'Dropout']);
 /** The input that tells the output's type, where that is not the first. */
 const TYPED_BY = new Map([
   ['Where', 1],
@@ -92,6 +94,7 @@ export const pointwise: OpFamily = {
   flops(view) {
     return FREE.has(view.node.op) ? 0 : elements(view.outShape) * Math.max(1, given(view).length - 1);
   },
+  beside: ({ node }) => (CARRIES.has(node.op) ? 'view' : 'elementwise'),
   jumps(view) {
     const fractions = (type: (typeof view.inputs)[number]): boolean => type?.dtype?.startsWith('float') === true;
     if (!fractions(view.inputs[0])) return false;

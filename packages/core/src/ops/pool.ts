@@ -27,6 +27,8 @@ export const pool: OpFamily = {
   flops(view) {
     return elements(view.outShape) * elements(view.attributes.ints('kernel_shape') ?? [1]);
   },
+  // Exporters write an adaptive pooling that changes nothing as windows of one pixel.
+  beside: (view) => (view.node.op !== 'LpPool' && windowsOf(view).every(onePixel) ? 'view' : undefined),
   rows(view, axes): RowRule {
     const axis = axes[0] as number;
     const windows = windowsOf(view);
@@ -44,6 +46,10 @@ export const pool: OpFamily = {
     return poolRows(view, windows, axis);
   },
 };
+
+function onePixel({ inputs, outputs, kernel, stride, padBegin }: Window): boolean {
+  return kernel === 1 && stride === 1 && padBegin === 0 && inputs === outputs;
+}
 
 /** Whether the one window along this axis is the whole axis: a global pooling under another name. */
 function coversAll({ inputs, outputs, kernel, dilation, padBegin, padEnd }: Window): boolean {

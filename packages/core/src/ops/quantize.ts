@@ -37,6 +37,7 @@ export const quantize: OpFamily = {
     return [{ dtype: told ?? (view.has(2) ? view.inputs[2]?.dtype : 'uint8'), shape: view.shape(0) }];
   },
   flops: (view) => 2 * elements(view.outShape),
+  beside: () => 'elementwise',
   jumps: (view) => view.node.op === 'QuantizeLinear',
   rows(view, [axis, ...others]): RowRule {
     if (axis === undefined || others.some((other) => other !== undefined)) {

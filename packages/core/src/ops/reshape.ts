@@ -24,6 +24,7 @@ export const reshape: OpFamily = {
     }
     return like(view, shape);
   },
+  beside: () => 'view',
   rows(view, axes): RowRule {
     const axis = axes[0];
     if (axis === undefined) return whole('its shape is computed from the image');

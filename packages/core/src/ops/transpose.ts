@@ -24,6 +24,7 @@ export const transpose: OpFamily = {
       permutation(view).map((axis) => shape[axis] ?? 1),
     );
   },
+  beside: () => 'layout',
   rows(view, axes) {
     const axis = permutation(view).indexOf(axes[0] as number);
     return { kind: 'local', axes: [axis], need: (out) => [out], emit: emitCopy(view) };
