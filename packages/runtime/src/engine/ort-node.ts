@@ -115,7 +115,14 @@ export class OrtEngine implements Engine {
     const run = session.run(feeds[set] as Record<string, OrtTensor>, fetches);
     this.#last = run.catch(() => undefined);
     try {
-      await run;
+      const copies = await run;
+      // onnxruntime-node fills the given buffers, and copies them once more for its answer.
+      setImmediate(() => {
+        for (const [name, value] of Object.entries(copies)) {
+          const copy = bytesOf(value as OrtTensor);
+          if (copy.buffer !== bytesOf(fetches[name] as OrtTensor).buffer) free(copy);
+        }
+      });
     } catch (cause) {
       throw engineError('onnxruntime cannot run the model', where, cause);
     }
