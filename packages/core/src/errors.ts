@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'SHAPE_MISMATCH'
   | 'PLAN_INVALID'
   | 'PROFILE_INVALID'
+  | 'CLUSTER_INVALID'
   | 'AGENT_INVALID'
   | 'ADDRESS_INVALID'
   | 'ADDRESS_IN_USE'

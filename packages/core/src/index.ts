@@ -18,7 +18,21 @@ export {
   splitFlopShare,
 } from './compile/program.js';
 export { workloadOf } from './cost/build-workload.js';
+export {
+  CLUSTER_VERSION,
+  type Cluster,
+  type ClusterDevice,
+  type ClusterLink,
+  networkOf,
+  parseCluster,
+  parseScenarios,
+  type ResolveCosts,
+  type Scenario,
+  taskOf,
+} from './cost/cluster.js';
+export { fromPlan, toPlan } from './cost/convert.js';
 export { type CpuModel, type DeviceModelSpec, deviceModelCosts, type GpuModel } from './cost/device-model.js';
+export { DEVICE_TYPES } from './cost/device-types.js';
 export { referenceSimulator, referenceSimulator as simulator } from './cost/simulate-reference.js';
 export type {
   DeviceCosts,
