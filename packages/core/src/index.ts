@@ -33,7 +33,8 @@ export {
 export { fromPlan, toPlan } from './cost/convert.js';
 export { type CpuModel, type DeviceModelSpec, deviceModelCosts, type GpuModel } from './cost/device-model.js';
 export { DEVICE_TYPES } from './cost/device-types.js';
-export { referenceSimulator, referenceSimulator as simulator } from './cost/simulate-reference.js';
+export { simulator } from './cost/simulate.js';
+export { referenceSimulator } from './cost/simulate-reference.js';
 export type {
   DeviceCosts,
   Network,

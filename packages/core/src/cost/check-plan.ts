@@ -116,3 +116,17 @@ function checkHead({ head: tail }: Workload, { head }: WorkPlan, devices: number
   }
   checkTiling(head, tail.cut.channels, 'head', 'output channels');
 }
+
+/** A part comes before one that makes what it reads. */
+export function tooEarly(volume: number, part: number): never {
+  throw planError('the schedule runs a part before its own inputs exist', `schedule, part [${volume}, ${part}]`);
+}
+
+/** Two parts of a volume need an op that only one may make. */
+export function wholeTwice(op: string, volume: number, part: number): never {
+  throw planError('several parts need an op that cannot be divided', `volumes.${volume}`, {
+    expected: 'one part that needs it',
+    got: `'${op}' needed by part ${part} and another one`,
+    hint: 'end a volume before and after the op, and give this one a single part',
+  });
+}

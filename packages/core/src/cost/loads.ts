@@ -1,4 +1,4 @@
-/** How long one image keeps every device and link busy: what limits a plan when images follow each other closely. */
+/** What the events of a simulated run add up to: for how long one image keeps every device and link busy. */
 import type { PlanLoads, PlanningTask, SimulatedEvent } from './task.js';
 
 /** Sums the events of a run. */
@@ -21,4 +21,19 @@ export function loadsOf({ costs, network }: PlanningTask, events: readonly Simul
   }
   const periodMs = Math.max(mediumMs, ...computeMs, ...uplinkMs, ...downlinkMs);
   return { computeMs, uplinkMs, downlinkMs, mediumMs, periodMs };
+}
+
+/** The events by their start, then by their end; computing before messages. Both simulators give them in this order. */
+export function inTime(events: readonly SimulatedEvent[]): SimulatedEvent[] {
+  const key = (event: SimulatedEvent): number[] =>
+    event.kind === 'compute'
+      ? [event.start, event.end, 0, event.device, event.volume, event.part]
+      : [event.start, event.arrived, 1, event.from, event.to, event.volume];
+  return events
+    .map((event) => ({ event, key: key(event) }))
+    .sort((a, b) => {
+      const at = a.key.findIndex((value, index) => value !== b.key[index]);
+      return at < 0 ? 0 : (a.key[at] as number) - (b.key[at] as number);
+    })
+    .map(({ event }) => event);
 }

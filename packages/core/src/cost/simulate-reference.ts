@@ -7,8 +7,9 @@
  */
 import { isGather, planError } from '../plan/plan.js';
 import { hull, isEmpty, type Range, share } from '../rows/range.js';
-import { checkWorkPlan } from './check-plan.js';
-import { loadsOf } from './loads.js';
+import { checkWorkPlan, tooEarly, wholeTwice } from './check-plan.js';
+import { partialBytes, weightsOf } from './head.js';
+import { inTime, loadsOf } from './loads.js';
 import type {
   DeviceCosts,
   NetworkLink,
@@ -187,13 +188,7 @@ function partStep(
     if (rows === undefined) continue;
     if (op.whole) {
       rows = { from: 0, to: op.rows };
-      if (computed.has(index)) {
-        throw planError('several parts need an op that cannot be divided', `volumes.${volume}`, {
-          expected: 'one part that needs it',
-          got: `'${op.name}' needed by part ${part} and one before it`,
-          hint: 'end a volume before and after the op, and give this one a single part',
-        });
-      }
+      if (computed.has(index)) wholeTwice(op.name, volume, part);
       computed.add(index);
     }
     for (const output of op.outputs) made.set(output, rows);
@@ -251,8 +246,6 @@ function headSteps({ workload, costs }: PlanningTask, plan: WorkPlan, before: re
     };
     return { ...base, needs: all, weights: new Map(weights) };
   };
-  const weightsOf = (ops: readonly { weightBytes: number }[]): number =>
-    ops.reduce((sum, op) => sum + op.weightBytes, 0);
   const { cut } = head;
   const [lead, ...others] = typeof plan.head === 'object' ? plan.head : [];
   const early: [string, number] = ['head before', weightsOf(head.before)];
@@ -282,11 +275,6 @@ function headSteps({ workload, costs }: PlanningTask, plan: WorkPlan, before: re
     partialBytes(cut, cut.channels) + head.resultBytes,
   );
   return [...parts.sort((a, b) => a.device - b.device || a.part - b.part), { ...rest, needs: none }];
-}
-
-/** Float32 output of some channels of the fully connected layer. */
-function partialBytes({ rows, width }: { rows: number; width: number }, channels: number): number {
-  return rows * width * channels * 4;
 }
 
 /** The device with most rows of the last volume, where the plan does not say who runs the head. */
@@ -345,7 +333,8 @@ function messagesOf({ workload }: PlanningTask, plan: WorkPlan, steps: readonly 
       for (const row of rows) {
         const message = received.get(`${step.device} ${tensor} ${row}`) as Message;
         const { after } = message;
-        if (after !== undefined && (place.get(after) as number) > (place.get(step) as number)) late(step);
+        if (after !== undefined && (place.get(after) as number) > (place.get(step) as number))
+          tooEarly(step.volume, step.part);
         step.waits.add(message);
       }
     }
@@ -353,10 +342,6 @@ function messagesOf({ workload }: PlanningTask, plan: WorkPlan, steps: readonly 
   partialMessages(workload, plan, steps, messages);
   resultMessages(workload, plan, steps, messages);
   return inOrder(plan, messages);
-}
-
-function late({ volume, part }: Step): never {
-  throw planError('the schedule runs a part before its own inputs exist', `schedule, part [${volume}, ${part}]`);
 }
 
 /** Of the rows that a step needs, those that its device has not computed before it. */
@@ -497,7 +482,7 @@ function play(task: PlanningTask, steps: readonly Step[], messages: readonly Mes
   const memoryBytes = costs.map((_, device) => memoryOf(steps.filter((step) => step.device === device)));
   if (memoryBytes.some((bytes, device) => bytes > (costs[device]?.memoryBytes ?? 0)))
     latencyMs = Number.POSITIVE_INFINITY;
-  return { latencyMs, events, memoryBytes };
+  return { latencyMs, events: inTime(events), memoryBytes };
 }
 
 function linkOf({ network }: PlanningTask, device: number): NetworkLink {
