@@ -6,6 +6,7 @@ import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDemo } from './commands/demo.js';
 import { addInspect } from './commands/inspect.js';
+import { addProfile } from './commands/profile.js';
 import { addProvider } from './commands/provider.js';
 import { addRun } from './commands/run.js';
 import { addVerify } from './commands/verify.js';
@@ -28,7 +29,7 @@ function commandLine(): Command {
       'after',
       '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n',
     );
-  for (const add of [addDemo, addInspect, addVerify, addBench, addProvider, addRun, addZoo]) add(program);
+  for (const add of [addDemo, addInspect, addVerify, addBench, addProfile, addProvider, addRun, addZoo]) add(program);
   const all = [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
   for (const command of all) command.exitOverride();
   return program;

@@ -8,6 +8,8 @@ export {
   deviceProgram,
   parseDeviceProgram,
 } from './compile/device-program.js';
+export { modelIdentity } from './compile/identity.js';
+export { opModel, type PartModel, type PartPort, type PartWriter, partWriter } from './compile/part-model.js';
 export {
   compile,
   type Program,
@@ -33,6 +35,15 @@ export {
 export { fromPlan, toPlan } from './cost/convert.js';
 export { type CpuModel, type DeviceModelSpec, deviceModelCosts, type GpuModel } from './cost/device-model.js';
 export { DEVICE_TYPES } from './cost/device-types.js';
+export {
+  interpolate,
+  PROFILE_VERSION,
+  type Profile,
+  type ProfileOp,
+  type ProfileTable,
+  parseProfile,
+  profileCosts,
+} from './cost/profile.js';
 export { simulator } from './cost/simulate.js';
 export { referenceSimulator } from './cost/simulate-reference.js';
 export type {

@@ -11,5 +11,9 @@ export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/
 export { type Frame, FrameKind, type Link, type LinkHandlers, type Listener, type Transport } from './link/link.js';
 export { createMemoryTransport } from './link/memory.js';
 export { createTcpTransport } from './link/tcp.js';
+export { profileFolder, readCachedProfile, writeCachedProfile } from './profile/cache.js';
+export { answerMessages, type LinkFigures, measureLink, measureLoopback } from './profile/link.js';
+export { type MeasureOptions, measureProfile, modelHash } from './profile/measure.js';
+export type { MeasureClock } from './profile/sampler.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
 export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';

@@ -259,8 +259,8 @@ function rowsStep(context: Context, part: StagePart, rank: Map<string, number>):
 }
 
 /** What a step needs from elsewhere: rows, and all of every combined or single value that its nodes read. */
-function withLeaves(
-  { analysis, values }: Context,
+export function withLeaves(
+  { analysis, values }: Pick<Context, 'analysis' | 'values'>,
   external: ReadonlyMap<string, Range>,
   names: readonly string[],
 ): Map<string, Range> {
