@@ -1,6 +1,6 @@
 import { DistrEdgeError, isGather, type PlanningTask, referenceSimulator, type WorkPlan } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
-import { haloOf, solve, waterFill } from './coedge.js';
+import { haloOf, queueFill, solve, waterFill } from './coedge-programme.js';
 import { fused } from './deepthings.js';
 import { Net, randomTask, taskOn } from './fixtures.js';
 import { fusedEnds } from './fusion.js';
@@ -158,6 +158,10 @@ describe('the linear programme of CoEdge', () => {
     // a = T, b = (T - 0.5) / 1, a + b = 1: T = 0.75.
     expect(waterFill([0, 0.5], [1, 1])).toEqual([0.75, 0.25]);
     expect(waterFill([2, 0], [1, 1])).toEqual([0, 1]);
+    // Arrival 1 a unit: 2a = T, a + 2b = T, a + b = 1: a = 2/3, b = 1/3.
+    const [a = 0, b = 0] = queueFill([0, 0], [1, 1], [1, 1]);
+    expect(a).toBeCloseTo(2 / 3, 12);
+    expect(b).toBeCloseTo(1 / 3, 12);
   });
 
   it('weighs bandwidth, and leaves out a device whose share is below the halo', () => {
@@ -168,14 +172,14 @@ describe('the linear programme of CoEdge', () => {
     expect(halo.exchanges).toBe(4);
     expect(halo.bytes).toBe(4 * 160);
     expect(halo.share).toBe(1 / 20);
-    const shares = solve(even, linearModel(even), { ...halo, bytes: 0 }, [0, 1], 0);
+    const shares = solve(even, linearModel(even), halo, [0, 1], { waits: false });
     const input = 40 * 120;
     const result = 20 * 160;
     const slope = (mbps: number): number => (720 * 180) / 1e4 + (input + result) / (mbps * 125);
     expect(shares[0]).toBeCloseTo(slope(100) / (slope(1) + slope(100)), 9);
     const slow = taskOn(workload, [{ rate: 100 }, { rate: 1e4 }]);
-    expect(solve(slow, linearModel(slow), halo, [0, 1], halo.share)).toEqual([0, 1]);
-    expect(solve(slow, linearModel(slow), halo, [0, 1], 0)[0]).toBeGreaterThan(0);
+    expect(solve(slow, linearModel(slow), halo, [0, 1], { thin: false })).toEqual([0, 1]);
+    expect(solve(slow, linearModel(slow), halo, [0, 1])[0]).toBeGreaterThan(0);
   });
 });
 

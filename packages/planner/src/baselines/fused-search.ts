@@ -4,7 +4,7 @@
  */
 import type { PlanningTask } from '@distredge/core';
 import { fusedEnds } from './fusion.js';
-import { everyEnd, fixedEnds, rowPlan, type Shares, teams, tryFitting } from './layout.js';
+import { bestByShares, everyEnd, fixedEnds, rowPlan, type Shares, teams, tryFitting } from './layout.js';
 import { type LinearModel, linearModel } from './linear-model.js';
 import { likelyHeads, settleHead, type Trial, withHead } from './trial.js';
 
@@ -45,7 +45,7 @@ export function searchVolumes(
     }
     trial.progress((0.5 * (index + 1)) / all.length, `${team.length} devices`);
   });
-  const best = distinct(found.sort((a, b) => (a.ms === b.ms ? 0 : a.ms - b.ms))).slice(0, IMPROVED);
+  const best = bestByShares(found).slice(0, IMPROVED);
   let budget = OP_BUDGET;
   best.forEach((candidate, index) => {
     const members = candidate.shares.filter((share) => share > 0).length;
@@ -65,17 +65,6 @@ function endsFor(task: PlanningTask, model: LinearModel, shares: Shares): number
 function average({ rowWork, work, rate }: LinearModel, team: readonly number[]): LinearModel {
   const mean = team.reduce((sum, device) => sum + (rate[device] as number), 0) / team.length;
   return { rowWork, work, rate: rate.map(() => mean) };
-}
-
-/** The best candidate of every set of shares. Candidates come best first. */
-function distinct(candidates: readonly Candidate[]): Candidate[] {
-  const seen = new Set<string>();
-  return candidates.filter(({ ms, shares }) => {
-    const key = shares.join();
-    if (!Number.isFinite(ms) || seen.has(key)) return false;
-    seen.add(key);
-    return true;
-  });
 }
 
 /** Leaves out, moves and adds ends one at a time while that makes it faster. Returns how many plans it simulated. */

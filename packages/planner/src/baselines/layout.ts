@@ -13,16 +13,22 @@ import type { Trial } from './trial.js';
 /** Share of the rows of each device, by index; devices with 0 take no part. Need not add up to 1. */
 export type Shares = readonly number[];
 
-/** Every layer a volume. */
+/** Every op a volume. */
 export function everyEnd({ ops }: Workload): number[] {
   return ops.map((_, index) => index);
 }
 
-/** Every layer that multiplies a volume, with the poolings, additions and the like that follow it. */
+/** Every op that multiplies a volume, with the poolings, additions and the like that follow it. */
 export function multiplyingEnds(workload: Workload): number[] {
   const { ops } = workload;
   const fixed = new Set(fixedEnds(workload));
   return everyEnd(workload).filter((end) => fixed.has(end) || (ops[end + 1]?.multiplyAdds ?? 1) > 0);
+}
+
+/** What a paper may mean by a layer: every op, or every op that multiplies with what follows it. */
+export function layerings(workload: Workload): number[][] {
+  const [every, multiplying] = [everyEnd(workload), multiplyingEnds(workload)];
+  return every.length === multiplying.length ? [every] : [every, multiplying];
 }
 
 /** Where a volume ends in every plan: where rows must be exchanged, before and after what cannot be divided, after the last op. */
@@ -161,4 +167,20 @@ export function tryFitting(
     now = normal(fitted);
   }
   return { ms: Number.POSITIVE_INFINITY, shares: now };
+}
+
+/** Of the candidates that fit, the best of every set of shares, best first. */
+export function bestByShares<T extends { readonly ms: number; readonly shares: Shares }>(
+  candidates: readonly T[],
+): T[] {
+  const seen = new Set<string>();
+  return candidates
+    .filter(({ ms }) => Number.isFinite(ms))
+    .sort((a, b) => a.ms - b.ms)
+    .filter(({ shares }) => {
+      const key = shares.join();
+      if (seen.has(key)) return false;
+      seen.add(key);
+      return true;
+    });
 }

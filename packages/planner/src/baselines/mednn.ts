@@ -5,12 +5,13 @@
  * Source: Mao et al., "MeDNN: A Distributed Mobile System with Enhanced Partition and Deployment for Large-Scale DNNs", ICCAD
  * 2017 (its greedy partition measures a layer and moves what makes it slow).
  *
- * Left open there and settled by simulation: which devices take part, the size of the steps, the device of the tail.
+ * Left open there and settled by simulation: which devices take part, the size of the steps, whether a pooling or
+ * addition is a layer of its own, the device of the tail.
  * Deviations: rows only, not a grid; a device's share is the same in every layer, so that between layers only halo rows
  * travel; the measuring is done by simulation of the whole network; the tail is not pruned and runs on one device.
  */
 import type { Planner } from '../planner.js';
-import { everyEnd, normal, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
+import { bestByShares, layerings, normal, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
 import { type LinearModel, linearModel } from './linear-model.js';
 import { baseline, likelyHeads, settleHead, type Trial, withHead } from './trial.js';
 
@@ -24,11 +25,13 @@ export const mednn: Planner = baseline(
 const REFINED = 3;
 /** Steps by which shares move, coarse to fine, as a part of all rows. */
 const STEPS = [1 / 8, 1 / 16, 1 / 32, 1 / 64];
-/** How many of the least busy devices are tried as the receiver of rows. */
+/** How many of the busiest devices are tried as the giver of rows, and of the least busy as the receiver. */
+const GIVERS = 4;
 const RECEIVERS = 3;
 
 interface Candidate {
   readonly ms: number;
+  readonly ends: readonly number[];
   readonly head: number | undefined;
   readonly shares: Shares;
 }
@@ -36,27 +39,27 @@ interface Candidate {
 function search(trial: Trial): void {
   const { task } = trial;
   const model = linearModel(task);
-  const ends = everyEnd(task.workload);
   const found: Candidate[] = [];
   for (const team of teams(trial, model)) {
     for (const head of likelyHeads(task, team)) {
       if (trial.stopped) return;
-      const tried = tryFitting(trial, sharesOf(task, team, model.rate), (shares) =>
-        withHead(rowPlan(task.workload, ends, shares), head),
-      );
-      if (team.length > 1) found.push({ ...tried, head });
+      for (const ends of layerings(task.workload)) {
+        const tried = tryFitting(trial, sharesOf(task, team, model.rate), (shares) =>
+          withHead(rowPlan(task.workload, ends, shares), head),
+        );
+        if (team.length > 1) found.push({ ...tried, ends, head });
+      }
     }
   }
-  found.sort((a, b) => a.ms - b.ms);
-  found.slice(0, REFINED).forEach((candidate, index) => {
-    refine(trial, model, ends, candidate);
-    trial.progress((index + 1) / REFINED, 'refined');
+  const best = bestByShares(found).slice(0, REFINED);
+  best.forEach((candidate, index) => {
+    refine(trial, model, candidate);
+    trial.progress((index + 1) / best.length, 'refined');
   });
   settleHead(trial);
 }
 
-function refine(trial: Trial, model: LinearModel, ends: readonly number[], { ms, head, shares }: Candidate): void {
-  if (!Number.isFinite(ms)) return;
+function refine(trial: Trial, model: LinearModel, { ms, ends, head, shares }: Candidate): void {
   let best = ms;
   let now = normal(shares);
   for (const step of STEPS) {
@@ -80,7 +83,7 @@ export function moves({ rate }: LinearModel, shares: readonly number[], step: nu
   const givers = shares
     .flatMap((share, device) => (share > 0 ? [device] : []))
     .sort((a, b) => (busy[b] as number) - (busy[a] as number) || a - b);
-  return givers.flatMap((giver) => {
+  return givers.slice(0, GIVERS).flatMap((giver) => {
     const takers = shares.flatMap((share, device) => (device !== giver && share > 0 ? [device] : []));
     takers.sort((a, b) => (busy[a] as number) - (busy[b] as number) || a - b);
     const amount = Math.min(step, shares[giver] as number);

@@ -13,7 +13,7 @@
  */
 import type { PlanGather, WorkPlan, WorkVolume } from '@distredge/core';
 import type { Planner } from '../planner.js';
-import { everyEnd, multiplyingEnds, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
+import { layerings, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
 import { linearModel } from './linear-model.js';
 import { baseline, settleHead, type Trial } from './trial.js';
 
@@ -27,11 +27,11 @@ function search(trial: Trial): void {
   const { task } = trial;
   const model = linearModel(task);
   const all = teams(trial, model);
-  const layerings = [everyEnd(task.workload), multiplyingEnds(task.workload)];
+  const layers = layerings(task.workload);
   let best: { readonly ms: number; readonly team: readonly number[]; readonly shares: Shares } | undefined;
   all.forEach((team, index) => {
     const host = fastest(team, model.rate);
-    for (const ends of layerings) {
+    for (const ends of layers) {
       if (trial.stopped) return;
       const { ms, shares } = tryFitting(trial, sharesOf(task, team, model.rate), (now) =>
         hosted(trial, ends, now, host),
@@ -43,7 +43,7 @@ function search(trial: Trial): void {
   if (best === undefined) return;
   const { shares } = best;
   for (const host of best.team) {
-    for (const ends of layerings) if (!trial.stopped) trial.latency(hosted(trial, ends, shares, host));
+    for (const ends of layers) if (!trial.stopped) trial.latency(hosted(trial, ends, shares, host));
   }
   settleHead(trial);
 }
