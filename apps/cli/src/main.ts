@@ -5,10 +5,13 @@ import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDemo } from './commands/demo.js';
+import { addExplain } from './commands/explain.js';
 import { addInspect } from './commands/inspect.js';
+import { addPlan } from './commands/plan.js';
 import { addProfile } from './commands/profile.js';
 import { addProvider } from './commands/provider.js';
 import { addRun } from './commands/run.js';
+import { addSimulate } from './commands/simulate.js';
 import { addVerify } from './commands/verify.js';
 import { addZoo } from './commands/zoo.js';
 import { endAll, handleSignals, interrupted } from './lifecycle.js';
@@ -19,6 +22,20 @@ function version(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
+const COMMANDS = [
+  addDemo,
+  addInspect,
+  addProfile,
+  addPlan,
+  addSimulate,
+  addExplain,
+  addVerify,
+  addBench,
+  addProvider,
+  addRun,
+  addZoo,
+];
+
 function commandLine(): Command {
   const program = new Command('distredge')
     .description('Runs the inference of any ONNX CNN on several devices at once, exactly.')
@@ -27,9 +44,9 @@ function commandLine(): Command {
     .configureOutput({ outputError: () => undefined })
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n',
+      '\nExamples:\n  $ distredge demo\n  $ distredge inspect model.onnx\n  $ distredge verify model.onnx --workers 3\n  $ distredge bench model.onnx --workers 2\n  $ distredge plan model.onnx --cluster cluster.json\n\nExit codes: 0 done, 1 failed, 2 wrong usage, 130 ended by Ctrl-C.\n',
     );
-  for (const add of [addDemo, addInspect, addVerify, addBench, addProfile, addProvider, addRun, addZoo]) add(program);
+  for (const add of COMMANDS) add(program);
   const all = [program, ...program.commands, ...program.commands.flatMap(({ commands }) => commands)];
   for (const command of all) command.exitOverride();
   return program;

@@ -76,7 +76,7 @@ function readZoo(path: string, options: ModelOptions): ModelFile {
 }
 
 /** The same error, with the file among its places. */
-function inFile(path: string, error: unknown): unknown {
+export function inFile(path: string, error: unknown): unknown {
   if (!(error instanceof DistrEdgeError) || error.where?.startsWith(path)) return error;
   const { where, expected, got, hint, cause } = error;
   return new DistrEdgeError(error.code, error.message, {

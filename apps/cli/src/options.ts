@@ -1,10 +1,11 @@
 /** The options that several commands share, parsed and checked. */
 import { DistrEdgeError, type VolumeRule } from '@distredge/core';
+import { plannerNames } from '@distredge/planner';
 import { NORMALIZATIONS, type NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import type { ModelOptions } from './model-file.js';
 
-function usage(option: string, expected: string, got: string): DistrEdgeError {
+export function usage(option: string, expected: string, got: string): DistrEdgeError {
   return new DistrEdgeError('USAGE', `'${got}' is no value for ${option}`, { expected });
 }
 
@@ -16,6 +17,22 @@ export function wholeNumber(option: string, low: number, high: number): (text: s
       throw usage(option, `a whole number from ${low} to ${high}`, text);
     return value;
   };
+}
+
+/** A time in seconds, as milliseconds. */
+export function seconds(option: string, most: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0) || value > most)
+      throw usage(option, `seconds, more than 0 and at most ${most}`, text);
+    return 1000 * value;
+  };
+}
+
+/** The name of a planner. */
+export function plannerName(text: string): string {
+  if (!plannerNames.includes(text)) throw usage('--planner', `one of ${plannerNames.join(', ')}`, text);
+  return text;
 }
 
 export function volumeRule(text: string): VolumeRule {

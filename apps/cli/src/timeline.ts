@@ -1,5 +1,5 @@
 /** A run as a picture in text: one line for each device, time from left to right. */
-import { type Program, REQUESTER } from '@distredge/core';
+import { type Plan, type Program, REQUESTER } from '@distredge/core';
 import type { RunTrace } from '@distredge/runtime';
 import { deviceColor } from '@distredge/zoo';
 import { ms, painted } from './output.js';
@@ -25,22 +25,28 @@ export function timeline(program: Program, trace: RunTrace): string {
   return [...lines, scale].join('\n');
 }
 
-/** For each volume, which device computed which rows of its end tensor. */
-export function rowTable(program: Program): (string | number)[][] {
-  const { plan } = program;
-  const rows: (string | number)[][] = [
-    ['volume', 'ends at', 'rows', ...Array.from({ length: plan.devices }, (_, device) => `device ${device}`)],
-  ];
+/** For each volume, which device computes which rows of its end tensor; only of the devices named, by index. */
+export function rowTable(plan: Plan, names: readonly string[]): (string | number)[][] {
+  const devices = names.flatMap((_, device) => (names[device] === '' ? [] : [device]));
+  const rows: (string | number)[][] = [['volume', 'ends at', 'rows', ...devices.map((device) => names[device] ?? '')]];
   plan.volumes.forEach((volume, index) => {
-    if (!('parts' in volume)) return;
+    if (!('parts' in volume)) {
+      rows.push([index + 1, 'gathered', '-', ...devices.map((device) => (device === volume.gather ? 'all' : '-'))]);
+      return;
+    }
     const height = Math.max(...volume.parts.map(({ to }) => to));
-    const cells = Array.from({ length: plan.devices }, (_, device) => {
+    const cells = devices.map((device) => {
       const own = volume.parts.filter((part) => part.device === device && part.to > part.from);
       return own.length === 0 ? '-' : own.map(({ from, to }) => `${from}–${to - 1}`).join(' ');
     });
     rows.push([index + 1, volume.end.length > 40 ? `…${volume.end.slice(-39)}` : volume.end, height, ...cells]);
   });
   return rows;
+}
+
+/** What devices without names are called. */
+export function deviceNames(count: number): string[] {
+  return Array.from({ length: count }, (_, device) => `device ${device}`);
 }
 
 /** Bytes that devices exchanged among themselves, and with the requester. */

@@ -1,5 +1,6 @@
 /** Planners by name: what a command line offers, and what benchmarks go through. */
 import { DistrEdgeError } from '@distredge/core';
+import { auto } from './auto.js';
 import { baselines } from './baselines/index.js';
 import type { Planner } from './planner.js';
 import type { GraphRunner } from './rl/runner.js';
@@ -13,9 +14,18 @@ export interface PlannerSettings {
 
 type Factory = (settings: PlannerSettings) => Planner;
 
-const FACTORIES: ReadonlyMap<string, Factory> = new Map(
-  baselines.map((planner): [string, Factory] => [planner.name, () => planner]),
-);
+function autoPlanner({ classical = false }: PlannerSettings): Planner {
+  return {
+    name: 'auto',
+    source: 'Annealing over general plans on the simulator',
+    plan: (task, options) => auto(task, { ...options, classical }),
+  };
+}
+
+const FACTORIES: ReadonlyMap<string, Factory> = new Map<string, Factory>([
+  ['auto', autoPlanner],
+  ...baselines.map((planner): [string, Factory] => [planner.name, () => planner]),
+]);
 
 /** The seven published baselines, in the order of their publication, Offload first. */
 export const baselineNames: readonly string[] = baselines

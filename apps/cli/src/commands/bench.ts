@@ -7,6 +7,7 @@ import { modelOptions, sharesOf, volumeRule, weightList, wholeNumber, withShapes
 import { ms, Progress, print, printJson, styled, table } from '../output.js';
 import { compileByRule, inputsFor, localProviders, openUnsplit, prepare, splitFacts } from '../split.js';
 import { exchangeGaps } from '../timeline.js';
+import { addBenchPlanners } from './bench-planners.js';
 
 interface Options {
   readonly workers: number;
@@ -20,7 +21,10 @@ interface Options {
 }
 
 export function addBench(program: Command): void {
-  withShapes(program.command('bench').argument('<model>', MODEL_ARGUMENT))
+  const command = program.command('bench');
+  // `bench planners` has options of its own that are called like those of `bench MODEL`.
+  addBenchPlanners(command.enablePositionalOptions());
+  withShapes(command.argument('<model>', MODEL_ARGUMENT))
     .summary('time a split run against one core and against threads')
     .description(
       'Times, taking turns (each time one run to warm up and one that counts): the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.',
@@ -33,7 +37,7 @@ export function addBench(program: Command): void {
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n  $ distredge bench zoo:vgg16\n',
+      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n  $ distredge bench zoo:vgg16\n  $ distredge bench planners --scenarios scenarios.json\n',
     )
     .action(bench);
 }

@@ -32,7 +32,7 @@ import {
   type Tensors,
   tensorOf,
 } from '../split.js';
-import { rowTable, timeline, traffic } from '../timeline.js';
+import { deviceNames, rowTable, timeline, traffic } from '../timeline.js';
 
 interface Options {
   readonly workers: number;
@@ -83,7 +83,7 @@ async function demo(options: Options): Promise<void> {
   const program = compileByRule(model.graph, 'blocks', shares);
   const providers = await localProviders(options.workers);
   const cluster = await prepare(program, providers.addresses);
-  say(`${table(rowTable(program))}\n`);
+  say(`${table(rowTable(program.plan, deviceNames(program.plan.devices)))}\n`);
 
   const whole = await openUnsplit(model);
   let [got, expected]: [Tensors, Tensors] = [await cluster.infer(inputs), { ...(await whole.run(inputs)).outputs }];

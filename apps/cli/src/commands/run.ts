@@ -12,7 +12,7 @@ import { npy } from '../npy.js';
 import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { amount, describeError, ms, print, printJson, shown, styled, table } from '../output.js';
 import { compileByRule, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
-import { rowTable, timeline, traffic } from '../timeline.js';
+import { deviceNames, rowTable, timeline, traffic } from '../timeline.js';
 
 interface Options {
   readonly image?: string;
@@ -112,7 +112,7 @@ async function run(path: string, options: Options): Promise<void> {
   }
   if (fallback === undefined) {
     const { between, requester } = traffic(program);
-    print(`${table(rowTable(program))}\n\n${picture}\n`);
+    print(`${table(rowTable(program.plan, deviceNames(program.plan.devices)))}\n\n${picture}\n`);
     print(
       `${ms(totalMs ?? 0)}; ${amount(between, 'B')} between devices, ${amount(requester, 'B')} to and from this one\n`,
     );

@@ -1,0 +1,49 @@
+/** The thread that plans, so that the command still hears Ctrl-C; `planner-worker.ts` speaks to it. */
+import { parentPort } from 'node:worker_threads';
+import { DistrEdgeError, type PlanningTask } from '@distredge/core';
+import { createPlanner, lowerBound, type PlannerProgress } from '@distredge/planner';
+import type { PlannerAnswer, PlannerRequest } from './planner-worker.js';
+
+const PROGRESS_MS = 50;
+
+/** Progress, but not more often than anyone can read it. */
+function reporter(): (progress: PlannerProgress) => void {
+  let last = 0;
+  return (progress) => {
+    const now = performance.now();
+    if (now - last < PROGRESS_MS) return;
+    last = now;
+    answer({ progress: { done: progress.done, bestMs: progress.bestMs, note: progress.note } });
+  };
+}
+
+function answer(message: PlannerAnswer): void {
+  parentPort?.postMessage(message);
+}
+
+async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
+  const { task } = request;
+  if (request.kind === 'bound') return { bound: await lowerBound(task) };
+  const { planner: name, options, classical } = request;
+  const planner = createPlanner(name, { classical });
+  const started = performance.now();
+  const planned = await planner.plan(task, { ...options, onProgress: reporter() });
+  const planMs = performance.now() - started;
+  if (!Number.isFinite(planned.latencyMs)) throw doesNotFit(name, task);
+  return { planned, planMs };
+}
+
+function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeError {
+  return new DistrEdgeError('PLAN_INVALID', `${name} finds no plan that fits into the devices' memory`, {
+    where: workload.model,
+    got: costs.map(({ id, memoryBytes }) => `${id}: ${Math.round(memoryBytes / 1e6)} MB`).join(', '),
+    hint: 'add devices with more memory, or use another planner',
+  });
+}
+
+parentPort?.on('message', (request: PlannerRequest) => {
+  handle(request).then(answer, (error: unknown) => {
+    const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
+    answer({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
+  });
+});

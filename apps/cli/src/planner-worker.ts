@@ -1,0 +1,79 @@
+/** Planning on a thread of its own: a search fills its thread, and Ctrl-C must be heard meanwhile. */
+import { Worker } from 'node:worker_threads';
+import { DistrEdgeError, type ErrorCode, type PlanningTask } from '@distredge/core';
+import type { LowerBound, Planned, PlannerProgress } from '@distredge/planner';
+import { onEnd } from './lifecycle.js';
+
+export interface PlanRequest {
+  readonly kind: 'plan';
+  readonly planner: string;
+  readonly classical: boolean;
+  readonly task: PlanningTask;
+  readonly options: { readonly budgetMs?: number; readonly seed?: number };
+}
+
+export type PlannerRequest = PlanRequest | { readonly kind: 'bound'; readonly task: PlanningTask };
+
+export type PlannerAnswer =
+  | { readonly progress: PlannerProgress }
+  | { readonly planned: Planned; readonly planMs: number }
+  | { readonly bound: LowerBound }
+  | { readonly error: Record<string, string> };
+
+/** A plan, and how long it took to find, in ms. */
+export interface TimedPlan extends Planned {
+  readonly planMs: number;
+}
+
+/** Plans one thing at a time. Ends with the command. */
+export class PlannerWorker {
+  readonly #worker: Worker;
+
+  constructor() {
+    this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url));
+    onEnd(() => this.close());
+  }
+
+  /** Rejects with what the planner throws. */
+  async plan(request: Omit<PlanRequest, 'kind'>, onProgress?: (progress: PlannerProgress) => void): Promise<TimedPlan> {
+    const answer = await this.#ask({ kind: 'plan', ...request }, onProgress);
+    if ('planned' in answer) return { ...answer.planned, planMs: answer.planMs };
+    throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than a plan');
+  }
+
+  async bound(task: PlanningTask): Promise<LowerBound> {
+    const answer = await this.#ask({ kind: 'bound', task });
+    if ('bound' in answer) return answer.bound;
+    throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than a bound');
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
+
+  #ask(request: PlannerRequest, onProgress?: (progress: PlannerProgress) => void): Promise<PlannerAnswer> {
+    const worker = this.#worker;
+    return new Promise((resolve, reject) => {
+      const settle = (action: () => void): void => {
+        worker.off('message', heard);
+        worker.off('error', failed);
+        worker.off('exit', ended);
+        action();
+      };
+      const heard = (answer: PlannerAnswer): void => {
+        if ('progress' in answer) onProgress?.(answer.progress);
+        else settle(() => ('error' in answer ? reject(unpack(answer.error)) : resolve(answer)));
+      };
+      const failed = (error: unknown): void => settle(() => reject(error));
+      const ended = (): void => settle(() => reject(new DistrEdgeError('CANCELLED', 'planning was ended')));
+      worker.on('message', heard);
+      worker.on('error', failed);
+      worker.on('exit', ended);
+      worker.postMessage(request);
+    });
+  }
+}
+
+function unpack({ code = 'INTERNAL', message = '', ...facts }: Record<string, string>): Error {
+  return code === 'INTERNAL' ? new Error(message) : new DistrEdgeError(code as ErrorCode, message, facts);
+}
