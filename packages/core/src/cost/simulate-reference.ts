@@ -114,26 +114,26 @@ function stepsOf(task: PlanningTask, plan: WorkPlan): Step[] {
     });
     start = volume.end + 1;
   });
-  const scheduled = scheduleOf(plan).flatMap((key) => found.get(key) ?? []);
+  const scheduled = inScheduleOrder(plan, found);
   return [...scheduled, ...headSteps(task, plan, scheduled)];
 }
 
-/** Names of all parts and gathers in order. A gather that the schedule leaves out comes when all before it has been made. */
-function scheduleOf({ volumes, schedule }: WorkPlan): string[] {
+/** All parts and gathers in order. A gather that the schedule leaves out comes when all before it has been made. */
+function inScheduleOrder({ volumes, schedule }: WorkPlan, found: ReadonlyMap<string, Step>): Step[] {
   if (schedule === undefined) {
     return volumes.flatMap((volume, index) => {
-      if (isGather(volume)) return [`${index} 0`];
-      const order = volume.parts.map((part, at) => ({ ...part, at })).sort((a, b) => a.from - b.from || a.at - b.at);
-      return order.map(({ at }) => `${index} ${at}`);
+      if (isGather(volume)) return found.get(`${index} 0`) ?? [];
+      const fromTop = [...volume.parts.entries()].sort(([, a], [, b]) => a.from - b.from);
+      return fromTop.flatMap(([part]) => found.get(`${index} ${part}`) ?? []);
     });
   }
-  const order = schedule.map(([volume, part]) => ({ volume, key: `${volume} ${part}` }));
+  const order = schedule.flatMap(([volume, part]) => found.get(`${volume} ${part}`) ?? []);
   volumes.forEach((volume, index) => {
-    if (!isGather(volume) || order.some((entry) => entry.volume === index)) return;
-    const last = order.findLastIndex((entry) => entry.volume < index);
-    order.splice(last + 1, 0, { volume: index, key: `${index} 0` });
+    const gather = found.get(`${index} 0`);
+    if (!isGather(volume) || gather === undefined || order.includes(gather)) return;
+    order.splice(order.findLastIndex((step) => step.volume < index) + 1, 0, gather);
   });
-  return order.map(({ key }) => key);
+  return order;
 }
 
 function bytesOf({ tensors }: Workload, ranges: ReadonlyMap<number, Range>): number {
