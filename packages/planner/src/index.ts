@@ -1,5 +1,6 @@
 /** The public face of @distredge/planner. */
 
+export { type Adapted, Adapter, type AdaptOptions, pays, type SwitchTerms } from './adapt.js';
 export { baselines } from './baselines/index.js';
 export { type BoundOptions, type LowerBound, lowerBound } from './bound/bound.js';
 export type { Planned, Planner, PlannerOptions, PlannerProgress } from './planner.js';

@@ -19,13 +19,17 @@ import type {
   WorkPlan,
 } from './task.js';
 
-/** A simulator that remembers parts of earlier plans: tens of thousands of plans in a second. Not to be shared by threads. */
-export function simulator(task: PlanningTask): PlanSimulator {
-  return new FastSimulator(task);
+/**
+ * A simulator that remembers parts of earlier plans: tens of thousands of plans in a second. Not to be shared by threads.
+ * @param like another of these simulators; where only the network has changed since, what it remembers is used on
+ */
+export function simulator(task: PlanningTask, like?: PlanSimulator): PlanSimulator {
+  return new FastSimulator(task, like instanceof FastSimulator ? like.tablesFor(task) : undefined);
 }
 
 class FastSimulator implements PlanSimulator {
   readonly task: PlanningTask;
+  readonly #tables: Tables;
   readonly #steps: Steps;
   readonly #exchange: Exchange;
   readonly #devices: number;
@@ -57,10 +61,10 @@ class FastSimulator implements PlanSimulator {
   #awaited = 0;
   #latest = 0;
 
-  constructor(task: PlanningTask) {
+  constructor(task: PlanningTask, tables: Tables = new Tables(task)) {
     this.task = task;
+    this.#tables = tables;
     const { costs, network } = task;
-    const tables = new Tables(task);
     const ends = [...network.devices, network.requester];
     const devices = costs.length;
     this.#steps = new Steps(task, tables);
@@ -79,6 +83,13 @@ class FastSimulator implements PlanSimulator {
     this.#ends = new Float64Array(devices);
     this.#upcoming = new Int32Array(devices);
     this.#heap = new Int32Array(devices);
+  }
+
+  /** What is remembered, where it holds for that task too: the same workload and the same costs, whatever the network. */
+  tablesFor({ workload, costs }: PlanningTask): Tables | undefined {
+    const { workload: own, costs: ownCosts } = this.task;
+    const same = workload === own && costs.length === ownCosts.length && costs.every((cost, d) => cost === ownCosts[d]);
+    return same ? this.#tables : undefined;
   }
 
   latency(plan: WorkPlan, bound: number = Number.POSITIVE_INFINITY): number {

@@ -1,0 +1,71 @@
+/**
+ * A changing network, second by second: a planner that knows the rates of the past second only, against a clairvoyant one
+ * that knows those of the second it plans for and takes longer, and against keeping the first plan.
+ */
+import { type PlanningTask, type Scenario, simulator, taskOf } from '@distredge/core';
+import { Adapter, createPlanner } from '@distredge/planner';
+import { zooWorkload } from './_workloads.js';
+
+export interface ReplayOptions {
+  /** Seconds of the trace to replay; all where it has fewer. */
+  readonly seconds: number;
+  /** Time of one re-planning, ms. */
+  readonly budgetMs: number;
+  /** The clairvoyant planner's time for every second, ms. */
+  readonly clairvoyantMs: number;
+  /** Time of the first plan, of either, ms. */
+  readonly firstMs: number;
+  readonly onSecond?: (second: number, of: number) => void;
+}
+
+/** For every second: images per second of three planners. */
+export interface Replayed {
+  readonly adaptive: readonly number[];
+  readonly clairvoyant: readonly number[];
+  /** The first plan, kept. */
+  readonly fixed: readonly number[];
+  /** What each re-planning took, ms. */
+  readonly planMs: readonly number[];
+  readonly evaluations: readonly number[];
+  readonly adoptions: number;
+}
+
+export async function replay(scenario: Scenario, options: ReplayOptions): Promise<Replayed> {
+  const { budgetMs, clairvoyantMs, firstMs } = options;
+  const trace = scenario.trace_mbps ?? [];
+  const seconds = Math.min(options.seconds, (trace[0]?.length ?? 0) - 1);
+  const base = taskOf(zooWorkload(scenario.model), scenario.cluster);
+  const at = (second: number): PlanningTask => ({
+    ...base,
+    network: {
+      ...base.network,
+      devices: base.network.devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
+    },
+  });
+  const first = await createPlanner('auto').plan(at(0), { budgetMs: firstMs, seed: 1 });
+  const adapter = new Adapter(at(0), first.plan, { budgetMs });
+  const seer = new Adapter(at(0), first.plan, { budgetMs: clairvoyantMs, margin: 0, poolSize: 24, seed: 2 });
+  const adaptive: number[] = [];
+  const clairvoyant: number[] = [];
+  const fixed: number[] = [];
+  const planMs: number[] = [];
+  const evaluations: number[] = [];
+  let adoptions = 0;
+  let judge = simulator(base);
+  for (let second = 1; second <= seconds; second++) {
+    const began = performance.now();
+    const adapted = adapter.adapt(at(second - 1));
+    planMs.push(performance.now() - began);
+    evaluations.push(adapted.evaluations);
+    if (adapted.adopted) adoptions++;
+    const now = at(second);
+    judge = simulator(now, judge);
+    adaptive.push(1000 / judge.latency(adapter.plan));
+    fixed.push(1000 / judge.latency(first.plan));
+    // It may take over any plan of the other, so it is never the worse one.
+    seer.offer(adapter.plan);
+    clairvoyant.push(1000 / seer.adapt(now).latencyMs);
+    options.onSecond?.(second, seconds);
+  }
+  return { adaptive, clairvoyant, fixed, planMs, evaluations, adoptions };
+}

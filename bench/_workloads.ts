@@ -1,0 +1,29 @@
+/** Workloads of the zoo's networks, each made once. */
+import { analyse, loadGraph, type Workload, workloadOf } from '@distredge/core';
+import { buildZooModel } from '@distredge/zoo';
+
+const made = new Map<string, Workload>();
+
+export function zooWorkload(name: string): Workload {
+  let workload = made.get(name);
+  if (workload === undefined) {
+    const model = buildZooModel(name, { weights: 'none' });
+    workload = workloadOf(analyse(loadGraph(model.bytes, model)), name);
+    made.set(name, workload);
+  }
+  return workload;
+}
+
+export function median(values: readonly number[]): number {
+  return quantile(values, 0.5);
+}
+
+/** The value below which this share of the values lies; NaN of none. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
