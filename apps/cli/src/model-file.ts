@@ -75,10 +75,10 @@ function readZoo(path: string, options: ModelOptions): ModelFile {
   }
 }
 
-/** The same error, with the file among its places. */
-export function inFile(path: string, error: unknown): unknown {
+/** The same error, with the file among its places, and a hint where it has none. */
+export function inFile(path: string, error: unknown, otherwise?: string): unknown {
   if (!(error instanceof DistrEdgeError) || error.where?.startsWith(path)) return error;
-  const { where, expected, got, hint, cause } = error;
+  const { where, expected, got, hint = otherwise, cause } = error;
   return new DistrEdgeError(error.code, error.message, {
     where: where === undefined ? path : `${path}: ${where}`,
     ...(expected === undefined ? {} : { expected }),

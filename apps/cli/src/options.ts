@@ -2,7 +2,7 @@
 import { DistrEdgeError, type VolumeRule } from '@distredge/core';
 import { plannerNames } from '@distredge/planner';
 import { NORMALIZATIONS, type NormalizationName } from '@distredge/zoo';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { ModelOptions } from './model-file.js';
 
 export function usage(option: string, expected: string, got: string): DistrEdgeError {
@@ -19,13 +19,13 @@ export function wholeNumber(option: string, low: number, high: number): (text: s
   };
 }
 
-/** A time in seconds, as milliseconds. */
+/** A time in seconds. */
 export function seconds(option: string, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (!/^\d+(\.\d+)?$/.test(text) || !(value > 0) || value > most)
       throw usage(option, `seconds, more than 0 and at most ${most}`, text);
-    return 1000 * value;
+    return value;
   };
 }
 
@@ -78,6 +78,11 @@ function sizeOption(text: string): { height: number; width: number } {
   if (match === null || height < 1 || width < 1 || height > 16_384 || width > 16_384)
     throw usage('--size', 'a side or HEIGHTxWIDTH, as in 320 or 480x640', text);
   return { height, width };
+}
+
+/** An option that names a plan file, instead of those that make a plan by rule. */
+export function planOption(without: readonly string[]): Option {
+  return new Option('--plan <file>', 'divide as this plan says (distredge plan makes one)').conflicts([...without]);
 }
 
 /** Options that bind dimensions a model leaves open. */

@@ -69,6 +69,11 @@ export function readWorkPlan(path: string, task: PlanningTask): Promise<{ plan: 
   });
 }
 
+/** Reads a plan file as it is. Throws `FILE` and `PLAN_INVALID`. */
+export function readPlan(path: string): Promise<Plan> {
+  return readArtifact(path, 'PLAN_INVALID', parsePlan);
+}
+
 export function readScenarios(path: string): Promise<Scenario[]> {
   return readArtifact(path, 'CLUSTER_INVALID', parseScenarios);
 }

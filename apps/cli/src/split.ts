@@ -8,6 +8,7 @@ import {
   exposeValues,
   type Graph,
   type PlacedNode,
+  type Plan,
   type Program,
   planByRule,
   resolutionOf,
@@ -33,7 +34,7 @@ import { seededTensor } from './image/seeded.js';
 import { imageSlot, tensorForImage } from './image/tensor-for.js';
 import { onEnd } from './lifecycle.js';
 import { type LocalProviders, startLocalProviders } from './local-providers.js';
-import type { ModelFile } from './model-file.js';
+import { inFile, type ModelFile } from './model-file.js';
 import { amount, Progress, shown } from './output.js';
 
 export type Tensors = Record<string, Tensor>;
@@ -42,6 +43,21 @@ export type Tensors = Record<string, Tensor>;
 export function compileByRule(graph: Graph, volumes: VolumeRule, weights: readonly number[]): Program {
   const analysis = analyse(graph);
   return compile(graph, planByRule(analysis, { volumes, weights }), analysis);
+}
+
+/** How a model is divided: as a plan says, or by the simple rule. */
+export type Division = Plan | { readonly volumes: VolumeRule; readonly weights: readonly number[] };
+
+/** Compiles what a command was given. Throws `PLAN_INVALID` for a plan of another model, naming its file. */
+export function compileAs(graph: Graph, division: Division, planPath = 'the plan'): Program {
+  if (!('devices' in division)) return compileByRule(graph, division.volumes, division.weights);
+  const analysis = analyse(graph);
+  try {
+    return compile(graph, division, analysis);
+  } catch (error) {
+    if (!(error instanceof DistrEdgeError) || error.code !== 'PLAN_INVALID') throw error;
+    throw inFile(planPath, error, 'is this a plan for another model?');
+  }
 }
 
 export interface InputOptions {

@@ -3,7 +3,7 @@ import { type Color, deviceColor, PALETTE } from '@distredge/zoo';
 
 export function escapeXml(text: string): string {
   return text
-    .replaceAll(/[\p{Cc}\p{Cf}]/gu, '?')
+    .replaceAll(/(?!\n)[\p{Cc}\p{Cf}]/gu, '?')
     .replaceAll('&', '&amp;')
     .replaceAll('<', '&lt;')
     .replaceAll('>', '&gt;')

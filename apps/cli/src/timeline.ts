@@ -37,7 +37,9 @@ export function rowTable(plan: Plan, names: readonly string[]): (string | number
     const height = Math.max(...volume.parts.map(({ to }) => to));
     const cells = devices.map((device) => {
       const own = volume.parts.filter((part) => part.device === device && part.to > part.from);
-      return own.length === 0 ? '-' : own.map(({ from, to }) => `${from}–${to - 1}`).join(' ');
+      return own.length === 0
+        ? '-'
+        : own.map(({ from, to }) => (to - from === 1 ? `${from}` : `${from}–${to - 1}`)).join(' ');
     });
     rows.push([index + 1, volume.end.length > 40 ? `…${volume.end.slice(-39)}` : volume.end, height, ...cells]);
   });

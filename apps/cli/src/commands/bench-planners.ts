@@ -31,11 +31,11 @@ import {
 } from '../planner-summary.js';
 import { PlannerWorker } from '../planner-worker.js';
 import { readScenarios } from '../planning.js';
-import { DEFAULT_BUDGET_MS } from './plan.js';
+import { DEFAULT_BUDGET_S } from './plan.js';
 
 interface Options {
   readonly scenarios: string;
-  readonly planners: readonly string[];
+  readonly planners?: readonly string[];
   readonly filter?: string;
   readonly budget: number;
   readonly seed: number;
@@ -63,14 +63,9 @@ export function addBenchPlanners(bench: Command): void {
       'Runs every planner on every scenario of a file (a network of the zoo and a cluster each) and compares the latencies that their plans are predicted to have.',
     )
     .requiredOption('--scenarios <file>', 'a scenario file')
-    .option(
-      '--planners <list>',
-      `which of ${plannerNames.join(', ')}`,
-      plannerList,
-      plannerNames.filter((name) => name !== 'osds'),
-    )
+    .option('--planners <list>', `some of ${plannerNames.join(', ')} (default: all but osds)`, plannerList)
     .option('--filter <text>', 'only scenarios whose name holds this')
-    .option('--budget <s>', 'seconds that each search may take', seconds('--budget', 3600), DEFAULT_BUDGET_MS)
+    .option('--budget <s>', 'seconds that each search may take', seconds('--budget', 3600), DEFAULT_BUDGET_S)
     .option('--seed <n>', 'seed of the searches', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--plans <dir>', 'write every plan into a file of this folder')
     .option('--json', 'print one JSON object with rows and summary')
@@ -82,7 +77,7 @@ export function addBenchPlanners(bench: Command): void {
 }
 
 async function benchPlanners(options: Options): Promise<void> {
-  const { filter = '', planners } = options;
+  const { filter = '', planners = plannerNames.filter((name) => name !== 'osds') } = options;
   const all = await readScenarios(options.scenarios);
   const scenarios = all.filter(({ id }) => id.includes(filter));
   if (scenarios.length === 0)
@@ -108,6 +103,7 @@ async function benchPlanners(options: Options): Promise<void> {
   const summary = summarise(rows, REFERENCE, baselineNames);
   if (options.json) printJson({ rows, summary });
   else report(rows, summary);
+  if (rows.every(isFailed)) process.exitCode = 1;
 }
 
 async function makeFolder(folder: string): Promise<void> {
@@ -154,7 +150,7 @@ async function rowOf(
     if ('error' in prepared) throw prepared.error;
     const { task, lowerBoundMs } = prepared;
     tell('');
-    const request = { planner, classical: false, task, options: { budgetMs: budget, seed } };
+    const request = { planner, classical: false, task, options: { budgetMs: 1000 * budget, seed } };
     const planned = await worker.plan(request, ({ done, bestMs }) =>
       tell(`${Math.round(100 * done)} %, best ${ms(bestMs)}`),
     );
@@ -174,6 +170,9 @@ async function rowOf(
   }
 }
 
+/** Latencies are to be compared: no fewer digits for larger ones. */
+const tenths = (value: number): string => `${value.toFixed(1)} ms`;
+
 function report(rows: readonly Row[], summary: PlannerSummary): void {
   print(
     table([
@@ -184,11 +183,11 @@ function report(rows: readonly Row[], summary: PlannerSummary): void {
           : [
               row.scenario,
               row.planner,
-              ms(row.latencyMs),
+              tenths(row.latencyMs),
               row.ips.toFixed(2),
               row.devicesUsed,
-              row.lowerBoundMs === null ? '-' : ms(row.lowerBoundMs),
-              ms(row.planMs),
+              row.lowerBoundMs === null ? '-' : tenths(row.lowerBoundMs),
+              tenths(row.planMs),
             ],
       ),
     ]),
@@ -218,5 +217,5 @@ function report(rows: readonly Row[], summary: PlannerSummary): void {
       `\n${reference} takes ${overLowerBound.geometricMean.toFixed(3)}× the lower bound (geometric mean; at most ${overLowerBound.largest.ratio.toFixed(3)}×, in ${plain(overLowerBound.largest.scenario)})`,
     );
   if (planMs !== null) print(`${reference} plans in ${ms(planMs.mean)} on average, ${ms(planMs.largest)} at most`);
-  if (failed > 0) print(styled('yellow', `${failed} plans failed; their reasons are above`));
+  if (failed > 0) print(styled('yellow', `${failed} of ${rows.length} plans failed; their reasons are above`));
 }

@@ -25,7 +25,7 @@ interface Options {
 }
 
 /** Seconds that a search may take where nothing else is said. */
-export const DEFAULT_BUDGET_MS = 5000;
+export const DEFAULT_BUDGET_S = 5;
 
 function objective(text: string): Options['objective'] {
   if (text !== 'latency') throw usage('--objective', 'latency (throughput is not planned for yet)', text);
@@ -39,7 +39,7 @@ export function addPlan(program: Command): void {
       'Plans how to divide a model over the devices of a cluster file, and says what that promises: the predicted latency of one image, a lower bound that no plan can beat, and the best single device. It may well say that one device is best.',
     )
     .option('--planner <name>', `who plans: ${plannerNames.join(', ')}`, plannerName, 'auto')
-    .option('--budget <s>', 'seconds that a search may take', seconds('--budget', 3600), DEFAULT_BUDGET_MS)
+    .option('--budget <s>', 'seconds that a search may take', seconds('--budget', 3600), DEFAULT_BUDGET_S)
     .option('--objective <name>', 'what is made small: latency, of one image', objective, 'latency')
     .option('--classical', 'auto only: at most one part for each device and volume, in order, the head on one device')
     .option('--seed <n>', 'seed of the search', wholeNumber('--seed', 0, 2 ** 31), 1)
@@ -59,7 +59,7 @@ async function plan(path: string, options: Options): Promise<void> {
   const { model, clusterName, task } = await readTask(path, options.cluster, modelOptions(options));
   const worker = new PlannerWorker();
   const progress = new Progress();
-  const settings = { budgetMs: options.budget, seed: options.seed };
+  const settings = { budgetMs: 1000 * options.budget, seed: options.seed };
   const planned = await worker
     .plan({ planner: options.planner, classical, task, options: settings }, ({ done, bestMs, note }) =>
       progress.update(`${options.planner}: ${Math.round(100 * done)} %, best ${ms(bestMs)} ${note}`),

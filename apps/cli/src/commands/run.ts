@@ -1,7 +1,7 @@
 /** `distredge run`: one image through providers at given addresses; finished here, unsplit, should one of them be lost. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DistrEdgeError, numbers, type Tensor, type VolumeRule } from '@distredge/core';
+import { DistrEdgeError, numbers, type Plan, type Tensor, type VolumeRule } from '@distredge/core';
 import { assertLoopback, formatAddress, parseAddress } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
@@ -9,9 +9,19 @@ import { fileError } from '../image/file-error.js';
 import { interrupted } from '../lifecycle.js';
 import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
 import { npy } from '../npy.js';
-import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
+import {
+  modelOptions,
+  normalization,
+  planOption,
+  sharesOf,
+  volumeRule,
+  weightList,
+  wholeNumber,
+  withShapes,
+} from '../options.js';
 import { amount, describeError, ms, print, printJson, shown, styled, table } from '../output.js';
-import { compileByRule, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
+import { readPlan } from '../planning.js';
+import { compileAs, type Division, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
 import { deviceNames, rowTable, timeline, traffic } from '../timeline.js';
 
 interface Options {
@@ -19,6 +29,7 @@ interface Options {
   readonly devices: string[];
   readonly volumes: VolumeRule;
   readonly weights?: number[];
+  readonly plan?: string;
   readonly seed: number;
   readonly normalize?: NormalizationName;
   readonly deadline: number;
@@ -45,13 +56,14 @@ export function addRun(program: Command): void {
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
     .option('--weights <list>', 'relative share of each provider, as in 2,1,1 (default: equal)', weightList)
+    .addOption(planOption(['volumes', 'weights']))
     .option('--deadline <ms>', 'longest time for the image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
     .option('--no-fallback', 'fail when a provider is lost instead of finishing here')
     .option('--output <dir>', 'write every output as an .npy file into this folder')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n',
+      '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n  $ distredge run model.onnx --plan plan.json --devices 127.0.0.1:7411,127.0.0.1:7412\n',
     )
     .action(run);
 }
@@ -73,10 +85,13 @@ async function run(path: string, options: Options): Promise<void> {
       expected: 'one address for each device',
     });
   }
-  const shares = sharesOf(options.weights, addresses.length);
+  const division: Division =
+    options.plan === undefined
+      ? { volumes: options.volumes, weights: sharesOf(options.weights, addresses.length) }
+      : await planFor(addresses, options.plan);
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
-  const program = compileByRule(model.graph, options.volumes, shares);
+  const program = compileAs(model.graph, division, options.plan);
   let outputs: Tensors;
   let fallback: DistrEdgeError | undefined;
   let totalMs: number | undefined;
@@ -129,6 +144,17 @@ async function run(path: string, options: Options): Promise<void> {
       ]),
     ]),
   );
+}
+
+/** A plan for these providers, in the order of its devices. */
+async function planFor(addresses: readonly string[], path: string): Promise<Plan> {
+  const plan = await readPlan(path);
+  if (plan.devices === addresses.length) return plan;
+  throw new DistrEdgeError('USAGE', 'the plan is for another number of devices', {
+    where: '--devices',
+    expected: `${plan.devices} addresses, in the order of the devices of ${path}`,
+    got: `${addresses.length}`,
+  });
 }
 
 /** Errors after which the image can still be finished here. Wrong input or a wrong plan would be wrong here too. */

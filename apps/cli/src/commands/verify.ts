@@ -1,12 +1,31 @@
 /** `distredge verify`: a split run over separate processes against the unsplit model. */
-import type { VolumeRule } from '@distredge/core';
+import { DistrEdgeError, type Plan, type VolumeRule } from '@distredge/core';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
 import { MODEL_ARGUMENT, readModel } from '../model-file.js';
-import { modelOptions, normalization, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
+import {
+  modelOptions,
+  normalization,
+  planOption,
+  sharesOf,
+  volumeRule,
+  weightList,
+  wholeNumber,
+  withShapes,
+} from '../options.js';
 import { plain, print, printJson, shown, styled, table } from '../output.js';
-import { compareRuns, compileByRule, inputsFor, localProviders, prepare, runUnsplit, splitFacts } from '../split.js';
+import { readPlan } from '../planning.js';
+import {
+  compareRuns,
+  compileAs,
+  type Division,
+  inputsFor,
+  localProviders,
+  prepare,
+  runUnsplit,
+  splitFacts,
+} from '../split.js';
 
 interface Options {
   readonly workers: number;
@@ -15,10 +34,14 @@ interface Options {
   readonly normalize?: NormalizationName;
   readonly volumes: VolumeRule;
   readonly weights?: number[];
+  readonly plan?: string;
   readonly json?: true;
   readonly shape?: Record<string, number[]>;
   readonly size?: { height: number; width: number };
 }
+
+/** Provider processes on one machine. */
+const MAX_WORKERS = 64;
 
 export function addVerify(program: Command): void {
   withShapes(program.command('verify').argument('<model>', MODEL_ARGUMENT))
@@ -26,40 +49,45 @@ export function addVerify(program: Command): void {
     .description(
       'Runs a model split over separate local provider processes and compares every output with plain onnxruntime.',
     )
-    .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, 64), 2)
+    .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, MAX_WORKERS), 2)
     .option('--image <file>', 'a photo as input (default: seeded random values)')
     .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
     .option('--weights <list>', 'relative share of each provider, as in 2,1,1 (default: equal)', weightList)
+    .addOption(planOption(['workers', 'volumes', 'weights']))
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      "\nExamples:\n  $ distredge verify model.onnx --workers 3\n  $ distredge verify model.onnx.gz --workers 2 --image photo.jpg --json\n  $ distredge verify model.onnx --workers 5 --volumes layers --shape x=1,3,480,640\n  $ distredge verify zoo:resnet50\n\nExit code 0: every output is within 1e-4 of the output's range and has the same top-1; 1: it is not, or the run failed.\n",
+      "\nExamples:\n  $ distredge verify model.onnx --workers 3\n  $ distredge verify model.onnx.gz --workers 2 --image photo.jpg --json\n  $ distredge verify model.onnx --workers 5 --volumes layers --shape x=1,3,480,640\n  $ distredge verify zoo:resnet50\n  $ distredge verify zoo:resnet50 --plan plan.json\n\nExit code 0: every output is within 1e-4 of the output's range and has the same top-1; 1: it is not, or the run failed.\n",
     )
     .action(verify);
 }
 
 async function verify(path: string, options: Options): Promise<void> {
-  const shares = sharesOf(options.weights, options.workers);
+  const division: Division =
+    options.plan === undefined
+      ? { volumes: options.volumes, weights: sharesOf(options.weights, options.workers) }
+      : await readPlan(options.plan);
+  const workers = 'devices' in division ? localCount(division, options.plan) : options.workers;
   const model = await readModel(path, modelOptions(options));
-  const program = compileByRule(model.graph, options.volumes, shares);
+  const program = compileAs(model.graph, division, options.plan);
   const inputs = await inputsFor(model.graph, options);
   const expected = await runUnsplit(model, inputs);
-  const providers = await localProviders(options.workers);
+  const providers = await localProviders(workers);
   const cluster = await prepare(program, providers.addresses);
   const got = await shown('running the divided model', () => cluster.infer(inputs));
   const outputs = await compareRuns(model, inputs, expected, got, async (graph) => {
-    const again = await prepare(compileByRule(graph, options.volumes, shares), providers.addresses);
+    const again = await prepare(compileAs(graph, division), providers.addresses);
     return again.infer(inputs);
   });
   const ok = outputs.every(isExact);
   const { volumes, ...facts } = splitFacts(program);
-  const report = { model: model.name, workers: options.workers, volumes, ...facts, outputs, ok };
+  const report = { model: model.name, workers, volumes, ...facts, outputs, ok };
   if (options.json) printJson(report);
   else {
     print(
-      `${plain(model.name)}: ${options.workers} providers, ${volumes} volumes, ${(100 * facts.splitFlopShare).toFixed(1)} % of the work divided, ${facts.collectives} collectives`,
+      `${plain(model.name)}: ${workers} providers, ${volumes} volumes, ${(100 * facts.splitFlopShare).toFixed(1)} % of the work divided, ${facts.collectives} collectives`,
     );
     print(
       table([
@@ -91,4 +119,14 @@ async function verify(path: string, options: Options): Promise<void> {
     );
   }
   if (!ok) process.exitCode = 1;
+}
+
+/** As many providers as the plan has devices, those without work included. */
+function localCount({ devices }: Plan, path = ''): number {
+  if (devices <= MAX_WORKERS) return devices;
+  throw new DistrEdgeError('PLAN_INVALID', 'the plan is for more devices than this machine should pretend to be', {
+    where: path,
+    expected: `at most ${MAX_WORKERS}`,
+    got: `${devices}`,
+  });
 }
