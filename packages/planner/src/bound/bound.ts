@@ -20,8 +20,9 @@ export interface LowerBound {
 }
 
 export interface BoundOptions {
-  /** Windows that the arrival of the input is divided into. More are tighter and slower. */
+  /** Windows that the arrival of the input is divided into. More are tighter and slower. Default: by the size of the task. */
   readonly windows?: number;
+  /** Limit of the solver. What it has by then still gives a bound. Default 5. */
   readonly seconds?: number;
 }
 
@@ -164,12 +165,17 @@ function leastMs(table: Float64Array | undefined, rows: number): number {
   return least;
 }
 
+/** Windows for a programme of so many device classes × ops: large ones would take tens of seconds with many. */
+function windowsFor(size: number): number {
+  return size <= 100 ? 4 : size <= 400 ? 3 : size <= 1200 ? 2 : 1;
+}
+
 async function fluid(
   task: PlanningTask,
   classes: readonly DeviceClass[],
   input: number,
   arrival: Arrival,
-  { windows = 4, seconds = 5 }: BoundOptions,
+  { windows = windowsFor(classes.length * task.workload.ops.length), seconds = 5 }: BoundOptions,
 ): Promise<{ last: number; tail: number }> {
   const { workload, network } = task;
   const { ops, tensors } = workload;
@@ -204,7 +210,7 @@ async function fluid(
     hidden[d] = ops.map((op) => lp.variable(op.rows * count));
   });
   const final = ends.length;
-  const rowMs = classes.map(({ costs }) => ops.map((_, o) => perRow(task, costs, o)));
+  const rowMs = classes.map(({ costs }) => ops.map((_, o) => perRow(task, costs, o, needs[o] ?? [])));
   // Every row is computed, and what depends on rows that have not arrived is computed later.
   ops.forEach((op, o) => {
     for (let w = -1; w < ends.length; w++) {
@@ -357,7 +363,7 @@ function rowsPerRow(read: PlanningTask['workload']['ops'][number]['reads'][numbe
 }
 
 /** A device's best time per row of an op, reading included. */
-function perRow({ workload }: PlanningTask, costs: DeviceCosts, o: number): number {
+function perRow({ workload }: PlanningTask, costs: DeviceCosts, o: number, needs: readonly number[]): number {
   const op = workload.ops[o] as Workload['ops'][number];
   const table = costs.opMs[o] as Float64Array;
   const perByte = costs.readMsPerByte[o] ?? 0;
@@ -365,7 +371,7 @@ function perRow({ workload }: PlanningTask, costs: DeviceCosts, o: number): numb
   for (let r = 1; r <= op.rows; r++) least = Math.min(least, (table[r] as number) / r);
   if (perByte === 0) return least;
   return op.reads.reduce(
-    (sum, read) => sum + rowsPerRow(read) * (workload.tensors[read.tensor]?.bytesPerRow ?? 0) * perByte,
+    (sum, read, index) => sum + (needs[index] ?? 0) * (workload.tensors[read.tensor]?.bytesPerRow ?? 0) * perByte,
     least,
   );
 }

@@ -57,7 +57,7 @@ export class LinearProgram {
         matrix: { format: 'csr', numRows, numCols, starts: this.#starts, indices: this.#indices, values: this.#values },
       },
       (model): ArrayLike<number> => {
-        model.options.set({ output_flag: false, time_limit: seconds });
+        model.options.set({ output_flag: false, solver: 'simplex', time_limit: seconds });
         model.run();
         return model.getSolution().rowDual;
       },
