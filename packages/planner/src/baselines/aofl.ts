@@ -13,8 +13,9 @@
 import type { NetworkLink } from '@distredge/core';
 import type { Planner } from '../planner.js';
 import { searchVolumes } from './fused-search.js';
-import { sharesOf } from './layout.js';
+import { normal } from './layout.js';
 import { bytesPerMs, inputBytes } from './linear-model.js';
+import { sharesOf } from './teams.js';
 import { baseline } from './trial.js';
 
 export const aofl: Planner = baseline(
@@ -28,7 +29,7 @@ export const aofl: Planner = baseline(
         const link = network.devices[device] as NetworkLink;
         return 1 / ((work || 1) / own + input / bytesPerMs(link, network.requester));
       });
-      return [sharesOf(trial.task, team, rate), sharesOf(trial.task, team, reach)];
+      return [normal(sharesOf(trial.task, team, rate)), normal(sharesOf(trial.task, team, reach))];
     });
   },
 );

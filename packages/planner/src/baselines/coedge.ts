@@ -15,8 +15,10 @@
  */
 import type { Planner } from '../planner.js';
 import { haloOf, solve } from './coedge-programme.js';
-import { layerings, rowPlan, teams, tryFitting } from './layout.js';
+import { tryFitting } from './fitting.js';
+import { layerings, rowPlan } from './layout.js';
 import { linearModel } from './linear-model.js';
+import { teams } from './teams.js';
 import { baseline, likelyHeads, settleHead, type Trial, withHead } from './trial.js';
 
 export const coedge: Planner = baseline(

@@ -13,7 +13,7 @@
  */
 import type { Planner } from '../planner.js';
 import { searchVolumes } from './fused-search.js';
-import { sharesOf } from './layout.js';
+import { sharesOf } from './teams.js';
 import { baseline } from './trial.js';
 
 export const deeperthings: Planner = baseline(

@@ -11,8 +11,10 @@
  */
 import type { PlanningTask, WorkPlan } from '@distredge/core';
 import type { Planner } from '../planner.js';
-import { everyEnd, fixedEnds, oneShare, type Shares, sharesOf, teams, tryFitting, volumeOf } from './layout.js';
+import { tryFitting } from './fitting.js';
+import { everyEnd, fixedEnds, oneShare, type Shares, volumeOf } from './layout.js';
 import { linearModel } from './linear-model.js';
+import { sharesOf, teams } from './teams.js';
 import { baseline, type Trial } from './trial.js';
 
 export const deepthings: Planner = baseline(

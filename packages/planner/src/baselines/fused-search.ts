@@ -3,23 +3,28 @@
  * cost model; the best few of these plans improved by simulation, one end at a time.
  */
 import type { PlanningTask } from '@distredge/core';
+import { bestByShares, tryFitting } from './fitting.js';
 import { fusedEnds } from './fusion.js';
-import { bestByShares, everyEnd, fixedEnds, rowPlan, type Shares, teams, tryFitting } from './layout.js';
+import { everyEnd, fixedEnds, layerings, rowPlan, type Shares } from './layout.js';
 import { type LinearModel, linearModel } from './linear-model.js';
+import { teams } from './teams.js';
 import { likelyHeads, settleHead, type Trial, withHead } from './trial.js';
 
 /** How much transfers weigh against compute in the cost model: devices overlap the two, which it does not know. */
 const TRANSFERS = [1, 0.5, 2];
-/** Plans improved by simulation. */
-const IMPROVED = 3;
+/** Plans improved by simulation: of those from the cost model, and of those where every layer is a volume. */
+const IMPROVED = 12;
+const IMPROVED_LAYERS = 4;
 /** Ops simulated at most while improving, over all devices and plans: bounds the time, whatever the machine. */
-const OP_BUDGET = 2_000_000;
+const OP_BUDGET = 1_000_000;
 
 interface Candidate {
   readonly ms: number;
   readonly shares: Shares;
   readonly ends: readonly number[];
   readonly head: number | undefined;
+  /** Whether the ends come from the cost model. */
+  readonly fused: boolean;
 }
 
 /** `alike`: the cost model takes all devices to be the average one, as papers for equal devices do. */
@@ -33,32 +38,53 @@ export function searchVolumes(
   const model = linearModel(task);
   const all = teams(trial, model);
   const found: Candidate[] = [];
+  const seen = new Set<string>();
   all.forEach((team, index) => {
     for (const shares of sharesFor(team, model)) {
-      for (const ends of endsFor(task, devices === 'alike' ? average(model, team) : model, shares)) {
+      const key = shares.map((share) => share.toPrecision(9)).join();
+      if (seen.has(key)) continue;
+      seen.add(key);
+      for (const { ends, fused } of startsFor(task, devices === 'alike' ? average(model, team) : model, shares)) {
         for (const head of likelyHeads(task, team)) {
           if (trial.stopped) return;
-          const tried = tryFitting(trial, shares, (now) => withHead(rowPlan(workload, ends, now), head));
-          if (team.length > 1) found.push({ ...tried, ends, head });
+          found.push({
+            ...tryFitting(trial, shares, (now) => withHead(rowPlan(workload, ends, now), head)),
+            ends,
+            head,
+            fused,
+          });
         }
       }
     }
     trial.progress((0.5 * (index + 1)) / all.length, `${team.length} devices`);
   });
-  const best = bestByShares(found).slice(0, IMPROVED);
+  const best = [
+    ...bestByShares(found.filter(({ fused }) => fused)).slice(0, IMPROVED),
+    ...bestByShares(found.filter(({ fused }) => !fused)).slice(0, IMPROVED_LAYERS),
+  ];
   let budget = OP_BUDGET;
   best.forEach((candidate, index) => {
     const members = candidate.shares.filter((share) => share > 0).length;
-    const evaluations = Math.floor(budget / (best.length - index) / Math.max(1, workload.ops.length * members));
+    const evaluations = Math.floor(
+      budget / Math.min(best.length - index, 4) / Math.max(1, workload.ops.length * members),
+    );
     budget -= improve(trial, candidate, evaluations) * workload.ops.length * members;
     trial.progress(0.5 + (0.5 * (index + 1)) / best.length, 'improved');
   });
   settleHead(trial);
 }
 
-function endsFor(task: PlanningTask, model: LinearModel, shares: Shares): number[][] {
-  const found = TRANSFERS.map((transfers) => fusedEnds(task, model, shares, { transfers }));
-  const keys = found.map((ends) => ends.join());
+/** The ends that are best by the cost model, and every layer a volume: what a search over all of them begins with. */
+function startsFor(
+  task: PlanningTask,
+  model: LinearModel,
+  shares: Shares,
+): { readonly ends: number[]; readonly fused: boolean }[] {
+  const found = [
+    ...fusedEnds(task, model, shares, TRANSFERS).map((ends) => ({ ends, fused: true })),
+    ...layerings(task.workload).map((ends) => ({ ends, fused: false })),
+  ];
+  const keys = found.map(({ ends }) => ends.join());
   return found.filter((_, index) => keys.indexOf(keys[index] as string) === index);
 }
 
@@ -77,7 +103,7 @@ function improve(trial: Trial, { ms, shares, ends, head }: Candidate, evaluation
   const attempt = (next: number[]): boolean => {
     if (used >= evaluations || trial.stopped) return false;
     used += 1;
-    const tried = trial.latency(withHead(rowPlan(workload, next, shares), head));
+    const tried = trial.latency(withHead(rowPlan(workload, next, shares), head), best);
     if (tried >= best * (1 - 1e-9)) return false;
     best = tried;
     now = next;

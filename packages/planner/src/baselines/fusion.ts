@@ -14,40 +14,46 @@ interface Part {
   readonly to: number;
 }
 
-export interface FusionOptions {
-  /** Weight of the time that transfers take; 1 as it is. */
-  readonly transfers?: number;
-}
-
-/** Ops after which volumes end, ascending; the last op is one of them. */
+/**
+ * Ops after which volumes end, ascending; the last op is one of them. One answer for each weight that the time of transfers
+ * may have against that of compute; 1 is as it is.
+ */
 export function fusedEnds(
   task: PlanningTask,
   model: LinearModel,
   shares: Shares,
-  options: FusionOptions = {},
-): number[] {
+  transfers: readonly number[] = [1],
+): number[][] {
   const { ops } = task.workload;
-  if (ops.length === 0) return [];
   const fractions = partsByFraction(shares);
   const fixed = new Set(fixedEnds(task.workload));
-  const alive = aliveTensors(task);
-  const best = new Float64Array(ops.length + 1).fill(Number.POSITIVE_INFINITY);
-  const starts = new Int32Array(ops.length);
-  best[0] = 0;
+  const last = livesOf(task);
+  const searches = transfers.map((weight) => {
+    const best = new Float64Array(ops.length + 1).fill(Number.POSITIVE_INFINITY);
+    best[0] = 0;
+    return { weight, best, starts: new Int32Array(ops.length) };
+  });
   for (let end = 0; end < ops.length; end++) {
     const parts = partsByRows(fractions, ops[end]?.rows ?? 1);
-    volumesThatEnd(task, model, parts, alive, fixed, end, options, (start, ms) => {
-      const total = (best[start] as number) + ms;
-      // Longer volumes come later and win where it makes no difference: they have fewer messages.
-      if (total <= (best[end + 1] as number) * (1 + 1e-12)) {
+    volumesThatEnd(task, model, parts, last, fixed, end, (start, computeMs, receiveMs) => {
+      for (const { weight, best, starts } of searches) {
+        let ms = 0;
+        for (let p = 0; p < parts.length; p++) {
+          ms = Math.max(ms, (computeMs[p] as number) + weight * (receiveMs[p] as number));
+        }
+        const total = (best[start] as number) + ms;
+        // Longer volumes come later and win where it makes no difference: they have fewer messages.
+        if (total > (best[end + 1] as number) * (1 + 1e-12)) continue;
         best[end + 1] = total;
         starts[end] = start;
       }
     });
   }
-  const ends: number[] = [];
-  for (let end = ops.length - 1; end >= 0; end = (starts[end] as number) - 1) ends.unshift(end);
-  return ends;
+  return searches.map(({ starts }) => {
+    const ends: number[] = [];
+    for (let end = ops.length - 1; end >= 0; end = (starts[end] as number) - 1) ends.unshift(end);
+    return ends;
+  });
 }
 
 function partsByFraction(shares: Shares): Part[] {
@@ -66,36 +72,28 @@ function partsByRows(parts: readonly Part[], rows: number): Part[] {
     .filter(({ from, to }) => to > from);
 }
 
-/** For every tensor, after which op it is made (-1 an input) and the last that reads it (the number of ops: the head or the requester). */
-interface Lives {
-  readonly made: Int32Array;
-  readonly last: Int32Array;
-}
-
-function aliveTensors({ workload }: PlanningTask): Lives {
+/** For every tensor, the last op that reads it; the number of ops for what the head or the requester gets. */
+function livesOf({ workload }: PlanningTask): Int32Array {
   const { tensors, ops, outputs, head } = workload;
-  const made = new Int32Array(tensors.length).fill(-1);
   const last = new Int32Array(tensors.length).fill(-1);
-  ops.forEach((op, index) => {
-    for (const tensor of op.outputs) made[tensor] = index;
-    for (const { tensor } of op.reads) last[tensor] = index;
+  ops.forEach(({ reads }, index) => {
+    for (const { tensor } of reads) last[tensor] = index;
   });
   for (const tensor of [...outputs, ...(head?.reads ?? [])]) last[tensor] = ops.length;
-  return { made, last };
+  return last;
 }
 
 const cut = (fraction: number, rows: number): number => Math.floor(fraction * rows + 0.5);
 
-/** Calls `found` with every possible start of a volume that ends after op `end`, and what the volume takes. */
+/** Calls `found` with every possible start of a volume that ends after op `end`, and what it takes each part. */
 function volumesThatEnd(
   task: PlanningTask,
   { rowWork, rate }: LinearModel,
   parts: readonly Part[],
-  { made, last }: Lives,
+  last: Int32Array,
   fixed: ReadonlySet<number>,
   end: number,
-  { transfers = 1 }: FusionOptions,
-  found: (start: number, ms: number) => void,
+  found: (start: number, computeMs: Float64Array, receiveMs: Float64Array) => void,
 ): void {
   const { workload, network } = task;
   const { tensors, ops, inputs } = workload;
@@ -124,17 +122,12 @@ function volumesThatEnd(
         touched.add(read.tensor);
       }
     });
-    const receiveMs = receiving(start);
-    let ms = 0;
-    parts.forEach((_, p) => {
-      ms = Math.max(ms, (computeMs[p] as number) + transfers * (receiveMs[p] as number));
-    });
-    found(start, ms);
+    found(start, computeMs, receiving());
     if (start === 0 || fixed.has(start - 1)) return;
   }
 
-  /** Per part, the time until it has the rows that it lacks if the volume begins at op `start`. */
-  function receiving(start: number): Float64Array {
+  /** Per part, the time until it has the rows it lacks, of what is read and not made since the start of the volume. */
+  function receiving(): Float64Array {
     const ms = new Float64Array(parts.length);
     let medium = 0;
     let requester = 0;
@@ -143,7 +136,6 @@ function volumesThatEnd(
       let fromPeers = 0;
       let fromRequester = 0;
       for (const tensor of touched) {
-        if ((made[tensor] as number) >= start) continue;
         const { rows = 0, bytesPerRow = 0 } = tensors[tensor] ?? {};
         const a = (from[p] as Int32Array)[tensor] as number;
         const b = (to[p] as Int32Array)[tensor] as number;

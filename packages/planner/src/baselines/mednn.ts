@@ -11,8 +11,10 @@
  * travel; the measuring is done by simulation of the whole network; the tail is not pruned and runs on one device.
  */
 import type { Planner } from '../planner.js';
-import { bestByShares, layerings, normal, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
+import { bestByShares, tryFitting } from './fitting.js';
+import { layerings, normal, rowPlan, type Shares } from './layout.js';
 import { type LinearModel, linearModel } from './linear-model.js';
+import { sharesOf, teams } from './teams.js';
 import { baseline, likelyHeads, settleHead, type Trial, withHead } from './trial.js';
 
 export const mednn: Planner = baseline(
@@ -66,7 +68,7 @@ function refine(trial: Trial, model: LinearModel, { ms, ends, head, shares }: Ca
     for (let moved = true; moved && !trial.stopped; ) {
       moved = false;
       for (const next of moves(model, now, step)) {
-        const tried = trial.latency(withHead(rowPlan(trial.task.workload, ends, next), head));
+        const tried = trial.latency(withHead(rowPlan(trial.task.workload, ends, next), head), best);
         if (tried >= best * (1 - 1e-9)) continue;
         best = tried;
         now = next;

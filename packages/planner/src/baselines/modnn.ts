@@ -13,8 +13,10 @@
  */
 import type { PlanGather, WorkPlan, WorkVolume } from '@distredge/core';
 import type { Planner } from '../planner.js';
-import { layerings, rowPlan, type Shares, sharesOf, teams, tryFitting } from './layout.js';
+import { tryFitting } from './fitting.js';
+import { layerings, rowPlan, type Shares } from './layout.js';
 import { linearModel } from './linear-model.js';
+import { sharesOf, teams } from './teams.js';
 import { baseline, settleHead, type Trial } from './trial.js';
 
 export const modnn: Planner = baseline(

@@ -50,10 +50,13 @@ export class Trial {
     return this.#best?.latencyMs ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Latency of a plan in ms, Infinity where it does not fit into memory. The best plan tried is kept. */
-  latency(plan: WorkPlan): number {
+  /**
+   * Latency of a plan in ms, Infinity where it does not fit into memory. The best plan tried is kept.
+   * @param bound whoever asks has no use for a plan that takes at least this long: the answer is then the latency or Infinity
+   */
+  latency(plan: WorkPlan, bound?: number): number {
     this.#evaluations += 1;
-    const latencyMs = this.#simulator.latency(plan);
+    const latencyMs = this.#simulator.latency(plan, bound);
     if (latencyMs < this.bestMs * (1 - SAME)) this.#best = { plan, latencyMs };
     return latencyMs;
   }
