@@ -22,8 +22,8 @@ import { pieceShape, writeStep } from './submodel.js';
 /** A tensor that a part model takes or gives; its shape is that of this part. */
 export interface PartPort {
   readonly name: string;
-  /** The tensor of the graph of which it holds rows; of another name for partial results of a global op. */
-  readonly value: string;
+  /** The workload's tensor of which it holds rows; undefined for what is no such tensor. */
+  readonly tensor: number | undefined;
   readonly dtype: DataType;
   readonly shape: readonly number[];
   readonly bytes: number;
@@ -47,6 +47,8 @@ export interface PartWriter {
    * whatever else is read later. Throws `INTERNAL` for ops that do not exist.
    */
   ops(first: number, last: number, rows: number): PartModel;
+  /** A part that hands one row of the model's first input through: what being started takes. */
+  nothing(): PartModel;
   /** The head up to its first fully connected layer, with this many of that layer's output channels; undefined where there is none to cut. */
   headCut(channels: number): PartModel | undefined;
   /** What follows the cut layer, or the whole head where none is cut; undefined where nothing does. */
@@ -77,6 +79,8 @@ class Writer implements PartWriter {
   readonly #base: Lowered;
   /** The nodes of each op of the workload. */
   readonly #groups: readonly WorkGroup[];
+  /** The tensor of every value that is one. */
+  readonly #tensors: ReadonlyMap<string, number>;
   readonly #readers: ReadonlyMap<string, readonly PlacedNode[]>;
 
   constructor(analysis: Analysis, workload: Workload) {
@@ -84,6 +88,16 @@ class Writer implements PartWriter {
     this.#workload = workload;
     const { groups, readers } = groupsOf(analysis);
     this.#groups = groups;
+    // A view of a tensor is that tensor.
+    this.#tensors = new Map([
+      ...groups.flatMap(({ nodes }, op): [string, number][] => {
+        const tensor = workload.ops[op]?.outputs[0];
+        return tensor === undefined
+          ? []
+          : nodes.flatMap(({ node }) => node.outputs.map((name): [string, number] => [name, tensor]));
+      }),
+      ...workload.tensors.map(({ name }, tensor): [string, number] => [name, tensor]),
+    ]);
     this.#readers = readers;
     this.#base = this.#lowered();
   }
@@ -116,6 +130,17 @@ class Writer implements PartWriter {
     }
     for (const { placed, rows: reduced } of step.partials) counts[members.get(placed) ?? 0] = reduced.to - reduced.from;
     return this.#write(stage, step, counts);
+  }
+
+  nothing(): PartModel {
+    const value = this.#analysis.graph.inputs[0] ?? '';
+    const range = ONE;
+    const part = { device: 0, range, index: 0 };
+    const work = { held: new Map(), external: new Map(), computed: [] };
+    const products = [{ value, held: range, owned: range }];
+    const needs = new Map([[value, range]]);
+    const step: StepDraft = { stage: 0, part, needs, products, work, partials: [], results: [], flops: 0 };
+    return this.#write({ kind: 'rows', volume: 0, nodes: [], height: 1, parts: [part] }, step, []);
   }
 
   headCut(channels: number): PartModel | undefined {
@@ -219,7 +244,7 @@ class Writer implements PartWriter {
       if (spec === undefined)
         throw new DistrEdgeError('INTERNAL', 'a part moves a value that is not known', { where: value });
       const shape = pieceShape(spec, range);
-      return { name, value, dtype: spec.dtype, shape, bytes: byteLength(spec.dtype, shape) };
+      return { name, tensor: this.#tensors.get(value), dtype: spec.dtype, shape, bytes: byteLength(spec.dtype, shape) };
     };
     const ins = inputs.map(port);
     const outs = outputs.map(port);

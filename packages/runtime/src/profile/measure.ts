@@ -47,6 +47,8 @@ const LOW_RUN = 0.3;
 const STRAIGHT = 0.05;
 /** How often a stretch is halved at most: a table has up to 2 ** (HALVINGS + 1) + 1 points. */
 const HALVINGS = 3;
+/** For how long an empty part is measured, in ms. */
+const NOTHING_MS = 50;
 /** Ops with less than this share of the work are not looked at more closely than at three heights. */
 const WORTH_HALVING = 0.002;
 
@@ -77,7 +79,6 @@ class Measurement {
   readonly #writer: PartWriter;
   readonly #clock: MeasureClock;
   readonly #sampler: Sampler;
-  readonly #byValue: ReadonlyMap<string, number>;
   /** Heights measured of each op, increasing. */
   readonly #heights: number[][];
   /** Work of each op, to share out time by. */
@@ -92,13 +93,6 @@ class Measurement {
     this.#clock = options.clock ?? PROCESS_CLOCK;
     const byCpu = options.engine.blocks === true && (options.threads ?? 1) === 1 && this.#clock.cpu !== undefined;
     this.#sampler = new Sampler({ engine: options.engine, clock: this.#clock, byCpu, signal: options.signal });
-    const byValue = new Map(workload.tensors.map(({ name }, index): [string, number] => [name, index]));
-    for (const [name, { op }] of workload.ends ?? []) {
-      // A view of a tensor is that tensor.
-      const tensor = workload.ops[op]?.outputs[0];
-      if (tensor !== undefined && !byValue.has(name)) byValue.set(name, tensor);
-    }
-    this.#byValue = byValue;
     this.#heights = workload.ops.map((op) => (op.whole ? [op.rows] : startHeights(op.rows)));
     this.#work = workload.ops.map((op) => (op.multiplyAdds * 2 + 4) * op.width * op.channels * op.rows);
   }
@@ -116,6 +110,10 @@ class Measurement {
     const runs = this.#runs();
     const total = this.#work.reduce((sum, work) => sum + work, 0);
     const begun = this.#clock.now();
+    const nothing = this.#writer.nothing();
+    await this.#sampler.sample([{ name: 'a part without ops', part: nothing }]);
+    await this.#sampler.end(begun + NOTHING_MS);
+    const partMs = this.#sampler.msOf(nothing);
     let done = 0;
     for (const run of runs) {
       const { ops } = this.#workload;
@@ -131,6 +129,7 @@ class Measurement {
       this.#workload,
       alone,
       runs.map((run) => this.#measured(run)),
+      partMs,
     );
     this.#options.onProgress?.(1, '');
     const edge = (tensor: number | undefined): number => round((solved.edges[tensor ?? -1] ?? 0) * 1e6);
@@ -139,7 +138,7 @@ class Measurement {
       device: { id: device.id, engine: engine.name, threads, cpu: device.cpu },
       model: { name: this.#workload.model, hash: modelHash(this.#analysis) },
       memory_mb: memoryMb,
-      part_ms: round(solved.partMs),
+      part_ms: round(partMs),
       input_edge_ms_per_mb: edge(0),
       fusion: round(solved.fusion),
       ops: this.#workload.ops.map((op, index) => ({
@@ -233,8 +232,7 @@ class Measurement {
     const points = heights.map((rows) => {
       const part = this.#part(first, last, rows);
       const crossing = new Map<number, number>();
-      for (const { value, bytes } of [...part.inputs, ...part.outputs]) {
-        const tensor = this.#byValue.get(value);
+      for (const { tensor, bytes } of [...part.inputs, ...part.outputs]) {
         if (tensor !== undefined) crossing.set(tensor, (crossing.get(tensor) ?? 0) + bytes);
       }
       return { rows: part.rows, crossing, ms: this.#sampler.msOf(part) };

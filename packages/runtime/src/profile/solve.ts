@@ -22,7 +22,6 @@ export interface MeasuredRun {
 
 /** What a part takes is `partMs`, its ops' times, and its crossing bytes' edges. */
 export interface Solved {
-  readonly partMs: number;
   /** By tensor, ms per byte. */
   readonly edges: Float64Array;
   /** By op, inside a part. */
@@ -67,9 +66,14 @@ export function crossingOf({ tensors }: Workload, op: WorkOp, rows: number): Map
 /**
  * @param alone for each op, what a part of it alone takes over rows
  * @param runs tile the ops, in order
+ * @param partMs what a part without ops takes
  */
-export function solve(workload: Workload, alone: readonly ProfileTable[], runs: readonly MeasuredRun[]): Solved {
-  const partMs = Math.min(...alone.flatMap(({ ms }) => ms), ...(alone.length === 0 ? [0] : []));
+export function solve(
+  workload: Workload,
+  alone: readonly ProfileTable[],
+  runs: readonly MeasuredRun[],
+  partMs: number,
+): Solved {
   const edges = new Float64Array(workload.tensors.length).fill(Number.NaN);
   const long = runs.filter(({ first, last }) => last > first);
   const uniform = edgeRate(workload, alone, long, partMs, edges) ?? 0;
@@ -104,7 +108,6 @@ export function solve(workload: Workload, alone: readonly ProfileTable[], runs: 
   const together = runs.reduce((sum, { points }) => sum + (points.at(-1)?.ms ?? 0), 0);
   const apart = alone.reduce((sum, { ms }) => sum + (ms.at(-1) ?? 0), 0);
   return {
-    partMs,
     edges: edges.map((rate) => (Number.isNaN(rate) ? uniform : rate)),
     ops,
     fusion: apart > 0 ? together / apart : 1,

@@ -1,0 +1,35 @@
+import { expect, it } from 'vitest';
+import { createMemoryTransport } from '../link/memory.js';
+import { answerMessages, measureLink, measureLoopback } from './link.js';
+
+it('takes half of an empty round for the latency, and what a large message adds for the rate', async () => {
+  const transport = createMemoryTransport();
+  const listener = await answerMessages(transport, 'there');
+  // Each exchange looks at the clock twice: empty ones take 2 ms, large ones 2 ms and 1 ms for 125000 bytes.
+  const gaps = [2, 3];
+  let [time, looks] = [0, 0];
+  const now = (): number => {
+    if (looks % 2 === 1) time += gaps[((looks - 1) / 2) % 2] ?? 0;
+    looks += 1;
+    return time;
+  };
+  const figures = await measureLink(transport, listener.address, { bytes: 125_000, rounds: 5, now });
+  expect(figures.latencyMs).toBeCloseTo(1);
+  expect(figures.mbps).toBeCloseTo(1000);
+  await listener.close();
+});
+
+it('stays finite where size makes no difference', async () => {
+  const transport = createMemoryTransport();
+  const listener = await answerMessages(transport, 'there');
+  const figures = await measureLink(transport, listener.address, { bytes: 1000, rounds: 3, busy: true, now: () => 0 });
+  expect(figures.latencyMs).toBe(0);
+  expect(figures.mbps).toBeCloseTo(1e9);
+  await listener.close();
+});
+
+it('measures between two processes', async () => {
+  const { mbps, latencyMs } = await measureLoopback({ rounds: 5 });
+  expect(mbps).toBeGreaterThan(0);
+  expect(latencyMs).toBeGreaterThan(0);
+});
