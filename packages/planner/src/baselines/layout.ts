@@ -38,7 +38,7 @@ export function partsOf(shares: Shares, rows: number): PlanPart[] {
   return rows === 0 ? [{ device: largestShare(shares), from: 0, to: 0 }] : parts;
 }
 
-export function largestShare(shares: Shares): number {
+function largestShare(shares: Shares): number {
   return shares.reduce((best, share, device) => (share > (shares[best] as number) ? device : best), 0);
 }
 
