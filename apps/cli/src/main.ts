@@ -40,6 +40,8 @@ function commandLine(): Command {
   const program = new Command('distredge')
     .description('Runs the inference of any ONNX CNN on several devices at once, exactly.')
     .version(version())
+    // So that `bench planners` gets its own options, not those that `bench MODEL` calls the same.
+    .enablePositionalOptions()
     // Wrong usage is told by `report`, like every other error.
     .configureOutput({ outputError: () => undefined })
     .addHelpText(

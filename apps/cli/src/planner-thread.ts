@@ -1,7 +1,8 @@
 /** The thread that plans, so that the command still hears Ctrl-C; `planner-worker.ts` speaks to it. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { DistrEdgeError, type PlanningTask } from '@distredge/core';
-import { createPlanner, lowerBound, type PlannerProgress } from '@distredge/planner';
+import { createPlanner, type GraphRunner, lowerBound, type PlannerProgress } from '@distredge/planner';
+import type { ExitGate } from '@distredge/runtime';
 import type { PlannerAnswer, PlannerRequest } from './planner-worker.js';
 
 const PROGRESS_MS = 50;
@@ -21,16 +22,33 @@ function answer(message: PlannerAnswer): void {
   parentPort?.postMessage(message);
 }
 
+const gate = workerData as ExitGate;
+
+/** onnxruntime, loaded where a planner needs it, and left before the process ends. */
+function guardedRunner(): GraphRunner {
+  return {
+    async load(model) {
+      const { createOrtGraphRunner, throughGate } = await import('@distredge/runtime');
+      const runner = createOrtGraphRunner();
+      const graph = await throughGate(gate, () => runner.load(model));
+      return {
+        run: (inputs) => throughGate(gate, () => graph.run(inputs)),
+        release: () => throughGate(gate, () => graph.release()),
+      };
+    },
+  };
+}
+
 async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const { task } = request;
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
   const { planner: name, options, classical } = request;
-  const planner = createPlanner(name, { classical });
+  const planner = createPlanner(name, { classical, runner: guardedRunner() });
   const started = performance.now();
-  const planned = await planner.plan(task, { ...options, onProgress: reporter() });
+  const { plan, latencyMs, evaluations } = await planner.plan(task, { ...options, onProgress: reporter() });
   const planMs = performance.now() - started;
-  if (!Number.isFinite(planned.latencyMs)) throw doesNotFit(name, task);
-  return { planned, planMs };
+  if (!Number.isFinite(latencyMs)) throw doesNotFit(name, task);
+  return { planned: { plan, latencyMs, evaluations }, planMs };
 }
 
 function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeError {

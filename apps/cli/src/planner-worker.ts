@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import { DistrEdgeError, type ErrorCode, type PlanningTask } from '@distredge/core';
 import type { LowerBound, Planned, PlannerProgress } from '@distredge/planner';
-import { onEnd } from './lifecycle.js';
+import { createExitGate, type ExitGate, guardExit, unguardExit } from '@distredge/runtime';
 
 export interface PlanRequest {
   readonly kind: 'plan';
@@ -25,13 +25,15 @@ export interface TimedPlan extends Planned {
   readonly planMs: number;
 }
 
-/** Plans one thing at a time. Ends with the command. */
+/** Plans one thing at a time. Ends with the process at the latest. */
 export class PlannerWorker {
   readonly #worker: Worker;
+  /** The process must not end while the thread is inside onnxruntime, which learning planners use. */
+  readonly #gate: ExitGate = createExitGate();
 
   constructor() {
-    this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url));
-    onEnd(() => this.close());
+    guardExit(this.#gate);
+    this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url), { workerData: this.#gate });
   }
 
   /** Rejects with what the planner throws. */
@@ -47,8 +49,10 @@ export class PlannerWorker {
     throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than a bound');
   }
 
+  /** Ends the thread; not in the middle of anything, where the end of the process does that. */
   async close(): Promise<void> {
     await this.#worker.terminate();
+    unguardExit(this.#gate);
   }
 
   #ask(request: PlannerRequest, onProgress?: (progress: PlannerProgress) => void): Promise<PlannerAnswer> {

@@ -1,5 +1,6 @@
 /** The public face of @distredge/runtime: engines, links, providers, and the requester that makes one cluster of them. */
 export type { Engine, EngineOptions } from './engine/engine.js';
+export { createExitGate, type ExitGate, guardExit, throughGate, unguardExit } from './engine/exit-gate.js';
 export { createOrtGraphRunner, type FloatGraphRunner } from './engine/graph-runner.js';
 export { createOrtEngineFor } from './engine/ort-choice.js';
 export { createOrtEngine } from './engine/ort-node.js';

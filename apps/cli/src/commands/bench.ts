@@ -22,8 +22,7 @@ interface Options {
 
 export function addBench(program: Command): void {
   const command = program.command('bench');
-  // `bench planners` has options of its own that are called like those of `bench MODEL`.
-  addBenchPlanners(command.enablePositionalOptions());
+  addBenchPlanners(command);
   withShapes(command.argument('<model>', MODEL_ARGUMENT))
     .summary('time a split run against one core and against threads')
     .description(
