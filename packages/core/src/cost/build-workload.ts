@@ -32,35 +32,28 @@ export function workloadOf(analysis: Analysis, model: string): Workload {
   for (const name of graph.inputs) {
     add(axes.has(name) ? rowTensor(analysis, name) : singleTensor(analysis, name, 1), [name]);
   }
-  const ends = new Map<string, WorkEnd>();
   const read = (name: string): boolean => readers.has(name) || graph.outputs.includes(name);
-  const ops = groups.flatMap((group, index): WorkOp[] => {
+  const ops = groups.map((group): WorkOp => {
     const { node } = group.host;
     const outputs = outputsOf(analysis, group, read, readers).map(({ tensor, names }) => add(tensor, names));
-    for (const { node: member } of group.nodes) {
-      for (const name of member.outputs)
-        if (axes.has(name)) ends.set(name, { op: index, rows: rowsOf(analysis, name) });
-    }
     const rows = tensors[outputs[0] ?? -1]?.rows ?? 0;
-    return [
-      {
-        name: node.name,
-        type: node.op,
-        outputs,
-        reads: readsOf(
-          analysis,
-          group,
-          rows,
-          outputs.map((tensor) => (tensors[tensor] as WorkTensor).name),
-          tensorOf,
-          tensors,
-        ),
+    return {
+      name: node.name,
+      type: node.op,
+      outputs,
+      reads: readsOf(
+        analysis,
+        group,
         rows,
-        ...shapeOf(analysis, group.host),
-        weightBytes: weightBytesOf(analysis, group.nodes),
-        whole: group.host.kind === 'island',
-      },
-    ];
+        outputs.map((tensor) => (tensors[tensor] as WorkTensor).name),
+        tensorOf,
+        tensors,
+      ),
+      rows,
+      ...shapeOf(analysis, group.host),
+      weightBytes: weightBytesOf(analysis, group.nodes),
+      whole: group.host.kind === 'island',
+    };
   });
   const outputs = graph.outputs.flatMap((name) => (axes.has(name) ? [tensorOf.get(name) ?? -1] : []));
   return {
@@ -71,8 +64,29 @@ export function workloadOf(analysis: Analysis, model: string): Workload {
     forced: forcedOf(analysis, groups, tensorOf),
     outputs: [...new Set(outputs)].filter((tensor) => tensor >= graph.inputs.length),
     head: headOf(analysis, tail, tensorOf),
-    ends,
+    ends: endsOf(analysis, groups),
   };
+}
+
+/**
+ * Where volumes of a `Plan` may end: at any tensor with rows. Inside a group that means at its end, unless the model makes
+ * something else in between: then before the group.
+ */
+function endsOf(analysis: Analysis, groups: readonly WorkGroup[]): Map<string, WorkEnd> {
+  const groupOf = new Map(
+    groups.flatMap(({ nodes }, index) => nodes.map((placed): [PlacedNode, number] => [placed, index])),
+  );
+  const last = new Set(groups.map(({ nodes }) => nodes.at(-1)));
+  const ends = new Map<string, WorkEnd>();
+  let ended = 0;
+  analysis.sequence.forEach((placed, place) => {
+    if (last.has(placed)) ended += 1;
+    const op = groupOf.get(placed) === ended ? ended : ended - 1;
+    for (const name of placed.node.outputs) {
+      if (name !== '' && analysis.axes.has(name)) ends.set(name, { op, place, rows: rowsOf(analysis, name) });
+    }
+  });
+  return ends;
 }
 
 function rowTensor(analysis: Analysis, name: string): WorkTensor {

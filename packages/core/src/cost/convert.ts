@@ -17,7 +17,10 @@ function endsOf({ ends, ops, tensors }: Workload): ReadonlyMap<string, WorkEnd> 
   if (ends !== undefined) return ends;
   return new Map(
     ops.flatMap((op, index) =>
-      op.outputs.map((tensor): [string, WorkEnd] => [tensors[tensor]?.name ?? '', { op: index, rows: op.rows }]),
+      op.outputs.map((tensor): [string, WorkEnd] => [
+        tensors[tensor]?.name ?? '',
+        { op: index, place: index, rows: op.rows },
+      ]),
     ),
   );
 }
@@ -87,7 +90,7 @@ export function fromPlan(workload: Workload, plan: Plan, devices?: number): Work
     });
   }
   const ends = endsOf(workload);
-  const { ops } = workload;
+  const { ops, tensors, forced } = workload;
   const lastVolume = plan.volumes.findLastIndex((volume) => !isGather(volume));
   if (lastVolume < 0 && ops.length > 0) {
     throw planError('the plan divides nothing of a model that has rows', 'volumes', {
@@ -99,7 +102,10 @@ export function fromPlan(workload: Workload, plan: Plan, devices?: number): Work
   const volumes: (WorkVolume | PlanGather)[] = [];
   /** For each volume of the artifact, those that it becomes. */
   const became: number[][] = [];
+  /** Volumes that go on to the end of their last group where rows are exchanged. */
+  const longer = new Set<number>();
   let start = 0;
+  let place = -1;
   plan.volumes.forEach((volume, index) => {
     if (isGather(volume)) {
       became.push([volumes.push(volume) - 1]);
@@ -122,20 +128,22 @@ export function fromPlan(workload: Workload, plan: Plan, devices?: number): Work
         hint: HINT,
       });
     }
-    if (known.op < start - 1) {
+    if (known.place < place) {
       throw planError('the volumes are not in the order of the model', where, { got: `'${volume.end}'` });
     }
+    place = known.place;
     const end = index === lastVolume ? ops.length - 1 : known.op;
-    const inner = workload.forced.filter((op) => op > start && op <= end).map((op) => op - 1);
+    const inner = forced.filter((op) => op > start && op <= end).map((op) => op - 1);
     const made = end < start ? [] : [...inner, end];
     became.push(
       made.map((op) => volumes.push({ end: op, parts: partsAt(workload, op, volume.parts, known.rows) }) - 1),
     );
     start = Math.max(start, end + 1);
+    if (forced.includes(start) && tensors[ops[end]?.outputs[0] ?? -1]?.name !== volume.end) longer.add(index);
   });
   return {
     volumes,
-    ...(plan.schedule === undefined ? {} : { schedule: expanded(plan.schedule, became) }),
+    ...(plan.schedule === undefined ? {} : { schedule: expanded(plan.schedule, became, longer) }),
     ...(plan.order === undefined ? {} : { order: plan.order }),
     ...(plan.head === undefined ? {} : { head: plan.head }),
   };
@@ -154,14 +162,18 @@ function partsAt({ ops }: Workload, op: number, parts: readonly PlanPart[], heig
  * The schedule of the volumes that became of those in the plan. Where one became several, rows are exchanged between all its
  * parts in the middle: only when the first stretch is scheduled can anything behind the exchange begin.
  */
-function expanded(schedule: NonNullable<Plan['schedule']>, became: readonly (readonly number[])[]): [number, number][] {
+function expanded(
+  schedule: NonNullable<Plan['schedule']>,
+  became: readonly (readonly number[])[],
+  longer: ReadonlySet<number>,
+): [number, number][] {
   // Exchanges inside the volumes before each one.
   const before: number[] = [];
   let exchanges = 0;
-  for (const volumes of became) {
+  became.forEach((volumes, index) => {
     before.push(exchanges);
-    exchanges += Math.max(0, volumes.length - 1);
-  }
+    exchanges += Math.max(0, volumes.length - 1) + (longer.has(index) ? 1 : 0);
+  });
   const entries = schedule.flatMap(([volume, part]) =>
     (became[volume] ?? []).map((at, step) => ({ at, part, stretch: (before[volume] ?? 0) + step })),
   );

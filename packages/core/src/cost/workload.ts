@@ -66,8 +66,10 @@ export interface WorkHead {
 
 /** Where a volume of a `Plan` may end. */
 export interface WorkEnd {
-  /** The op whose group holds the tensor. */
+  /** The last op of such a volume; -1 where it would have none. */
   readonly op: number;
+  /** Place of the tensor in the order of the model, which a plan's volumes follow. */
+  readonly place: number;
   /** Rows of the named tensor, which may differ from the op's. */
   readonly rows: number;
 }
