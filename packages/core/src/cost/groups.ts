@@ -62,7 +62,11 @@ export function groupsOf(analysis: Analysis): Groups {
   const live = liveNodes(analysis);
   const readers = new Map<string, PlacedNode[]>();
   for (const placed of live) {
-    for (const name of new Set(reads(placed.node))) readers.set(name, [...(readers.get(name) ?? []), placed]);
+    for (const name of new Set(reads(placed.node))) {
+      const known = readers.get(name);
+      if (known === undefined) readers.set(name, [placed]);
+      else known.push(placed);
+    }
   }
   const combined = new Set(live.flatMap((placed) => (placed.kind === 'head' ? [] : [...leavesRead(analysis, placed)])));
   const inTail = ({ kind, node }: PlacedNode): boolean =>
