@@ -5,6 +5,7 @@
  */
 import { checkWorkPlan, tooEarly } from './check-plan.js';
 import { partialBytes } from './head.js';
+import { grown, Lacks } from './lacks.js';
 import type { Steps } from './simulate-steps.js';
 import type { PartWork, Span, Tables } from './simulate-tables.js';
 import type { PlanningTask, WorkPlan } from './task.js';
@@ -59,10 +60,8 @@ export class Exchange {
   #runTo: Int32Array = new Int32Array(64);
   #runMessage: Int32Array = new Int32Array(64);
   #nextRun: Int32Array = new Int32Array(64);
-  /** Ranges still lacking of the need at hand. */
-  #lacks = 0;
-  #lackFrom: Int32Array = new Int32Array(64);
-  #lackTo: Int32Array = new Int32Array(64);
+  /** What is still lacking of the need at hand. */
+  readonly #lacks: Lacks = new Lacks();
 
   constructor(task: PlanningTask, tables: Tables, steps: Steps) {
     this.#task = task;
@@ -140,12 +139,12 @@ export class Exchange {
   /** Input rows come from the requester, in one message for the step. Returns that message, or -1 where there is none yet. */
   #give(step: number, known: number, tensor: number, from: number, to: number): number {
     let message = known;
-    this.#lack(from, to);
+    this.#lacks.begin(from, to);
     this.#takeReceived(step, tensor);
-    for (let at = 0; at < this.#lacks; at++) {
+    for (let at = 0; at < this.#lacks.count; at++) {
       if (message < 0)
         message = this.#message(-1, this.#steps.device[step] as number, this.#steps.volume[step] as number);
-      this.#carry(message, step, tensor, this.#lackFrom[at] as number, this.#lackTo[at] as number);
+      this.#carry(message, step, tensor, this.#lacks.from[at] as number, this.#lacks.to[at] as number);
     }
     return message;
   }
@@ -159,20 +158,20 @@ export class Exchange {
     const maker = steps.volumeOf[this.#tables.madeBy[tensor] as number] as number;
     const span = steps.spans[maker] as Span;
     const slot = 2 * (span.slots[tensor] as number);
-    this.#lack(from, to);
+    this.#lacks.begin(from, to);
     for (let own = steps.first[maker * devices + device] as number; own >= 0; own = steps.sibling[own] as number) {
       if ((steps.place[own] as number) > place) continue;
       const { holds } = steps.work[own] as PartWork;
-      this.#subtract(holds[slot] as number, holds[slot + 1] as number);
-      if (this.#lacks === 0) return;
+      this.#lacks.take(holds[slot] as number, holds[slot + 1] as number);
+      if (this.#lacks.count === 0) return;
     }
     if (steps.gathers.length > 0 && this.#gatheredHere(step, tensor)) return;
     this.#takeReceived(step, tensor);
-    if (this.#lacks === 0) return;
+    if (this.#lacks.count === 0) return;
     const gather = steps.gathers.length > 0 ? this.#gatherBefore(maker, steps.volume[step] as number) : -1;
-    for (let at = 0; at < this.#lacks; at++) {
-      const last = this.#lackTo[at] as number;
-      let next = this.#lackFrom[at] as number;
+    for (let at = 0; at < this.#lacks.count; at++) {
+      const last = this.#lacks.to[at] as number;
+      let next = this.#lacks.from[at] as number;
       if (gather >= 0) {
         this.#send(gather, step, tensor, next, last);
         continue;
@@ -222,49 +221,12 @@ export class Exchange {
     return -1;
   }
 
-  /** Begins with one range that is lacking. */
-  #lack(from: number, to: number): void {
-    this.#lacks = 1;
-    this.#lackFrom[0] = from;
-    this.#lackTo[0] = to;
-  }
-
-  /** Takes a range out of what is lacking. Returns whether any of it was. */
-  #subtract(from: number, to: number): boolean {
-    let met = false;
-    for (let at = this.#lacks - 1; at >= 0; at--) {
-      const a = this.#lackFrom[at] as number;
-      const b = this.#lackTo[at] as number;
-      if (from >= b || to <= a || from >= to) continue;
-      met = true;
-      if (from > a) {
-        this.#lackTo[at] = from;
-        if (to < b) this.#addLack(to, b);
-      } else if (to < b) this.#lackFrom[at] = to;
-      else {
-        this.#lacks--;
-        this.#lackFrom[at] = this.#lackFrom[this.#lacks] as number;
-        this.#lackTo[at] = this.#lackTo[this.#lacks] as number;
-      }
-    }
-    return met;
-  }
-
-  #addLack(from: number, to: number): void {
-    if (this.#lacks === this.#lackFrom.length) {
-      this.#lackFrom = grown(this.#lackFrom);
-      this.#lackTo = grown(this.#lackTo);
-    }
-    this.#lackFrom[this.#lacks] = from;
-    this.#lackTo[this.#lacks++] = to;
-  }
-
   /** Waits for messages that bring lacking rows to the device anyway, for another of its steps. */
   #takeReceived(step: number, tensor: number): void {
     const { device, place, volume, part } = this.#steps;
     let run = (this.#received[(device[step] as number) * this.#tensors + tensor] as number) - this.#runSerial;
-    for (; run >= 0 && this.#lacks > 0; run = this.#nextRun[run] as number) {
-      if (!this.#subtract(this.#runFrom[run] as number, this.#runTo[run] as number)) continue;
+    for (; run >= 0 && this.#lacks.count > 0; run = this.#nextRun[run] as number) {
+      if (!this.#lacks.take(this.#runFrom[run] as number, this.#runTo[run] as number)) continue;
       const message = this.#runMessage[run] as number;
       const after = this.after[message] as number;
       if (after >= 0 && (place[after] as number) > (place[step] as number)) {
@@ -408,11 +370,4 @@ export class Exchange {
     if (rest >= 0) deliver(rest, workload.head?.resultBytes ?? 0);
     this.results = this.count - begun;
   }
-}
-
-/** A copy with twice the room. */
-function grown(array: Int32Array): Int32Array {
-  const larger = new Int32Array(Math.max(64, 2 * array.length));
-  larger.set(array);
-  return larger;
 }

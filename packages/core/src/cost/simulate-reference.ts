@@ -1,6 +1,6 @@
 /**
  * The rules of simulation, written to be read: sets of rows, a queue of parts that end, nothing clever. Planners use the fast
- * simulator (`simulate.ts`), which must agree with this one.
+ * simulator (`simulate.ts`), which must agree with this one. It is one file so that it can be read beside the rules.
  *
  * A plan becomes **steps** in the order of its schedule: parts, gathers, and last the head. What a step needs and its device
  * has not computed is sent by the owner, in **messages** that are known before anything runs; only their times are simulated.

@@ -56,11 +56,16 @@ export class Steps {
   readonly #task: PlanningTask;
   readonly #tables: Tables;
   readonly #head: Wholes;
+  /** Weights of the head around the layer that can be cut. */
+  readonly #beforeBytes: number;
+  readonly #afterBytes: number;
   readonly #largest: Float64Array;
   /** Per device and volume at hand: which set of the span's ops it has weights of; -1 for none. */
   readonly #opSets: Int32Array;
   /** Whether a device's weights hold the head's first ops. */
   readonly #headOn: Uint8Array;
+  /** Rows of every device in the last volume. */
+  readonly #shares: Float64Array;
   /** Step of every part, in the order of the lists; -1 for empty ones. */
   #stepOf: Int32Array = new Int32Array(0);
   #seen: Uint8Array = new Uint8Array(0);
@@ -72,7 +77,10 @@ export class Steps {
     this.#task = task;
     this.#tables = tables;
     this.#head = tables.wholes(task.workload.head?.reads ?? []);
+    this.#beforeBytes = weightsOf(task.workload.head?.before ?? []);
+    this.#afterBytes = weightsOf(task.workload.head?.after ?? []);
     this.#largest = new Float64Array(devices);
+    this.#shares = new Float64Array(devices);
     this.#opSets = new Int32Array(devices);
     this.#headOn = new Uint8Array(devices);
     this.queue = new Int32Array(devices);
@@ -240,7 +248,7 @@ export class Steps {
     if (old === opSet) return;
     const now = old < 0 ? opSet : this.#tables.union(span, old, opSet);
     const before = old < 0 ? 0 : (span.opSets[old]?.weightBytes ?? 0);
-    this.memory[device] = (this.memory[device] as number) + (span.opSets[now]?.weightBytes ?? 0) - before;
+    this.#load(device, (span.opSets[now]?.weightBytes ?? 0) - before);
     this.#opSets[device] = now;
   }
 
@@ -297,50 +305,52 @@ export class Steps {
     this.headCut = false;
     if (plan.head !== undefined) this.#checkHead(plan);
     if (head === undefined) return;
-    const volume = plan.volumes.length;
-    const { needs, readsInput, bytes } = this.#head;
-    const [before, after] = [weightsOf(head.before), weightsOf(head.after)];
-    const add = (device: number, part: number, ms: number, extra: number, reads: Int32Array): void => {
-      const step = this.#add(device, volume, part, ms, extra);
-      this.needs[step] = reads;
-      this.readsInput[step] = readsInput && reads.length > 0;
-      this.work[step] = undefined;
-      this.sequence[step] = step;
-      this.rest = step;
-    };
-    const load = (device: number, weights: number): void => {
-      this.memory[device] = (this.memory[device] as number) + weights;
-    };
     const { cut } = head;
+    const { needs, bytes } = this.#head;
     if (typeof plan.head !== 'object' || cut === undefined) {
       const device = typeof plan.head === 'number' ? plan.head : this.#mostRows(plan);
       const { headBeforeMs, headCutMs, headAfterMs } = costs[device] as DeviceCosts;
       const ms = headBeforeMs + (cut === undefined ? 0 : (headCutMs[cut.channels] as number)) + headAfterMs;
-      load(device, before + (cut?.weightBytes ?? 0) + after);
-      add(device, 0, ms, bytes + head.resultBytes, needs);
+      this.#load(device, this.#beforeBytes + (cut?.weightBytes ?? 0) + this.#afterBytes);
+      this.#addHead(device, 0, ms, bytes + head.resultBytes, needs);
       return;
     }
     this.headCut = true;
     this.#headOn.fill(0);
-    const order: number[] = [];
-    plan.head.forEach(({ from, to }, index) => {
-      if (to > from) order.push(index);
-    });
     const list = plan.head;
+    const order: number[] = [];
+    for (let index = 0; index < list.length; index++) {
+      const { from, to } = list[index] as PlanPart;
+      if (to > from) order.push(index);
+    }
     order.sort((a, b) => (list[a] as PlanPart).device - (list[b] as PlanPart).device || a - b);
     for (const index of order) {
       const { device, from, to } = list[index] as PlanPart;
       const { headBeforeMs, headCutMs } = costs[device] as DeviceCosts;
-      if (this.#headOn[device] === 0) load(device, before);
+      if (this.#headOn[device] === 0) this.#load(device, this.#beforeBytes);
       this.#headOn[device] = 1;
-      load(device, (cut.weightBytes * (to - from)) / cut.channels);
+      this.#load(device, (cut.weightBytes * (to - from)) / cut.channels);
       const ms = headBeforeMs + (headCutMs[to - from] as number);
-      add(device, index, ms, bytes + partialBytes(cut, to - from), needs);
+      this.#addHead(device, index, ms, bytes + partialBytes(cut, to - from), needs);
     }
     const lead = (list[0] as PlanPart).device;
-    load(lead, after);
+    this.#load(lead, this.#afterBytes);
     const extra = partialBytes(cut, cut.channels) + head.resultBytes;
-    add(lead, list.length, (costs[lead] as DeviceCosts).headAfterMs, extra, NO_NEEDS);
+    this.#addHead(lead, list.length, (costs[lead] as DeviceCosts).headAfterMs, extra, NO_NEEDS);
+  }
+
+  #addHead(device: number, part: number, ms: number, bytes: number, needs: Int32Array): void {
+    const step = this.#add(device, this.volumes, part, ms, bytes);
+    this.needs[step] = needs;
+    this.readsInput[step] = this.#head.readsInput && needs.length > 0;
+    this.work[step] = undefined;
+    this.sequence[step] = step;
+    this.rest = step;
+  }
+
+  /** Counts weights that a device holds. */
+  #load(device: number, bytes: number): void {
+    this.memory[device] = (this.memory[device] as number) + bytes;
   }
 
   #checkHead(plan: WorkPlan): void {
@@ -365,7 +375,7 @@ export class Steps {
     const last = volumes[volumes.length - 1];
     if (last === undefined) return 0;
     if ('gather' in last) return last.gather;
-    const rows = new Float64Array(this.queue.length);
+    const rows = this.#shares.fill(0);
     for (const { device, from, to } of last.parts) rows[device] = (rows[device] as number) + to - from;
     let best = last.parts[0]?.device ?? 0;
     for (const { device } of last.parts) if ((rows[device] as number) > (rows[best] as number)) best = device;

@@ -313,6 +313,8 @@ describe('the fast simulator', () => {
         for (const share of [0.3, 0.9, 1]) {
           expect(fast.latency(plan, latency * share)).toBeGreaterThanOrEqual(latency);
         }
+        const slower = { ...task, network: { ...task.network, requester: { mbps: 0.1, latencyMs: 3 } } };
+        expect(near(simulator(slower, fast).latency(plan), referenceSimulator(slower).latency(plan))).toBe(true);
       }
     });
     fc.assert(property, RUNS);
