@@ -1,0 +1,231 @@
+/**
+ * What the simulator says of a run by measured profiles, beside the run itself; `npm run bench -- prediction [MODEL…]`.
+ *
+ * Two providers of this machine, each on a core of its own. Both are profiled at the same time, so that each has the other for
+ * a neighbour, as in the run. Predictions are made before anything is run. A machine that does something else meanwhile is
+ * slower than its profile says: the load is told, and beside the median the least of all rounds.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { cpus, loadavg } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { gunzipSync } from 'node:zlib';
+import {
+  type Analysis,
+  analyse,
+  compile,
+  elements,
+  fromPlan,
+  type Graph,
+  loadGraph,
+  type NetworkLink,
+  type Plan,
+  type PlanningTask,
+  parseProfile,
+  planByRule,
+  profileCosts,
+  type SimulatedRun,
+  simulator,
+  type Tensor,
+  typeOf,
+  type VolumeRule,
+  workloadOf,
+} from '@distredge/core';
+import { type Cluster, connect, createTcpTransport, measureLoopback } from '@distredge/runtime';
+import { buildZooModel } from '@distredge/zoo';
+
+const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
+const SHARED = '../shared/models/';
+/** Each with the network of the zoo that stands in for a missing file. */
+const MODELS: readonly (readonly [file: string, zoo: string])[] = [
+  [`${SHARED}architectures/vgg16.onnx.gz`, 'zoo:vgg16'],
+  [`${SHARED}architectures/resnet18.onnx.gz`, 'zoo:resnet50'],
+  [`${SHARED}architectures/unet.onnx.gz`, 'zoo:openpose'],
+  [`${SHARED}trained/mlsd_512x512_large.onnx`, 'zoo:yolov2'],
+];
+const PLANS: readonly (readonly [label: string, volumes: VolumeRule, weights: readonly [number, number]])[] = [
+  ['blocks, 1:1', 'blocks', [1, 1]],
+  ['blocks, 2:1', 'blocks', [2, 1]],
+  ['layers, 1:1', 'layers', [1, 1]],
+];
+const ROUNDS = Number(process.env['ROUNDS'] ?? 25);
+/** As the command line starts providers. */
+const ENVIRONMENT = {
+  ...process.env,
+  MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`,
+  MALLOC_TRIM_THRESHOLD_: `${64 * 2 ** 20}`,
+};
+
+/** The command line on one core. */
+function onCore(core: number, args: readonly string[], output: 'ignore' | 'pipe'): ChildProcess {
+  return spawn('taskset', ['-c', `${core}`, process.execPath, MAIN, ...args], {
+    env: ENVIRONMENT,
+    stdio: ['ignore', output, 'inherit', ...(output === 'ignore' ? ['ipc' as const] : [])],
+  });
+}
+
+function profileOn(core: number, model: string): Promise<unknown> {
+  const child = onCore(core, ['profile', model, '--no-cache', '--json'], 'pipe');
+  let text = '';
+  child.stdout?.on('data', (data) => {
+    text += data;
+  });
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => (code === 0 ? resolve(JSON.parse(text)) : reject(new Error(`profile: ${code}`))));
+  });
+}
+
+async function providerOn(core: number): Promise<{ child: ChildProcess; address: string }> {
+  const child = onCore(core, ['provider', '--listen', '127.0.0.1:0', '--child', '--busy-wait', '2'], 'ignore');
+  const address = await new Promise<string>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`provider: ${code}`)));
+    child.once('message', (message) => resolve((message as { address: string }).address));
+  });
+  return { child, address };
+}
+
+function readGraph(path: string): Graph {
+  if (path.startsWith('zoo:')) {
+    const built = buildZooModel(path.slice(4));
+    return loadGraph(built.bytes, built);
+  }
+  const bytes = readFileSync(path);
+  return loadGraph(path.endsWith('.gz') ? gunzipSync(bytes) : bytes);
+}
+
+function inputsOf(graph: Graph): Record<string, Tensor> {
+  return Object.fromEntries(
+    graph.inputs.map((name) => {
+      const { shape = [] } = typeOf(graph, name);
+      const values = Float32Array.from({ length: elements(shape) }, (_, index) => ((index * 7919) % 1000) / 1000);
+      return [name, { dtype: 'float32', shape, data: new Uint8Array(values.buffer) }];
+    }),
+  );
+}
+
+function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+}
+
+interface Contestant {
+  readonly label: string;
+  readonly plan: Plan;
+  readonly predicted: SimulatedRun;
+  readonly cluster: Cluster;
+  readonly totals: number[];
+  /** Per step of the program, how long it computed. */
+  readonly steps: Map<number, number[]>;
+}
+
+async function prepare(analysis: Analysis, task: PlanningTask, addresses: readonly string[]): Promise<Contestant[]> {
+  const predict = simulator(task);
+  const contestants: Contestant[] = [];
+  for (const [label, volumes, weights] of PLANS) {
+    const plan = planByRule(analysis, { volumes, weights });
+    const predicted = predict.run(fromPlan(task.workload, plan));
+    const program = compile(analysis.graph, plan, analysis);
+    const cluster = await connect(program, { transport: createTcpTransport(), addresses });
+    contestants.push({ label, plan, predicted, cluster, totals: [], steps: new Map() });
+  }
+  return contestants;
+}
+
+async function runAll(contestants: readonly Contestant[], inputs: Record<string, Tensor>): Promise<void> {
+  for (let round = -1; round < ROUNDS; round++) {
+    for (const { cluster, totals, steps } of contestants) {
+      // The others' weights are in the caches: a run that does not count brings back one's own.
+      await cluster.infer(inputs);
+      const started = performance.now();
+      await cluster.infer(inputs);
+      if (round < 0) continue;
+      totals.push(performance.now() - started);
+      for (const { step, start, end } of (await cluster.trace()).steps) {
+        steps.set(step, [...(steps.get(step) ?? []), end - start]);
+      }
+    }
+  }
+}
+
+/** All computing, predicted over measured (each step by its quickest run). */
+function computeRatio({ predicted, steps }: Contestant): number {
+  const said = predicted.events.reduce(
+    (sum, event) => (event.kind === 'compute' ? sum + event.end - event.start : sum),
+    0,
+  );
+  const took = [...steps.values()].reduce((sum, times) => sum + Math.min(...times), 0);
+  return said / took;
+}
+
+const percent = (share: number): string => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(1)} %`;
+
+async function main(): Promise<void> {
+  const given = process.argv.slice(2);
+  const models = given.length > 0 ? given : MODELS.map(([file, zoo]) => (existsSync(file) ? file : zoo));
+  console.log(
+    `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}; ${ROUNDS} rounds, taking turns`,
+  );
+  const [asleep, awake] = [await measureLoopback(), await measureLoopback({ busy: true })];
+  const link = ({ mbps, latencyMs }: typeof awake): NetworkLink => ({ mbps, latencyMs });
+  const best = awake.latencyMs < asleep.latencyMs ? awake : asleep;
+  console.log(
+    `link: ${best.mbps.toFixed(0)} Mbit/s, ${best.latencyMs.toFixed(3)} ms; requester ${asleep.latencyMs.toFixed(3)} ms\n`,
+  );
+  console.log(
+    'model                plan          volumes  predicted     median   least    error   of least  computing   load',
+  );
+  const errors: number[] = [];
+  const leastErrors: number[] = [];
+  for (const path of models) {
+    const graph = readGraph(path);
+    const analysis = analyse(graph);
+    const workload = workloadOf(analysis, path);
+    const profiles = (await Promise.all([0, 1].map((core) => profileOn(core, path)))).map(parseProfile);
+    const task: PlanningTask = {
+      workload,
+      costs: profiles.map((profile, index) => profileCosts(workload, profile, `core ${index}`)),
+      network: { medium: 'switched', requester: link(asleep), devices: [link(best), link(best)] },
+    };
+    const providers = await Promise.all([0, 1].map(providerOn));
+    const contestants = await prepare(
+      analysis,
+      task,
+      providers.map(({ address }) => address),
+    );
+    try {
+      await runAll(contestants, inputsOf(graph));
+    } finally {
+      for (const { cluster } of contestants) await cluster.close();
+      for (const { child } of providers) child.disconnect();
+    }
+    for (const contestant of contestants) {
+      const { label, plan, predicted, totals } = contestant;
+      const [median, least] = [quantile(totals, 0.5), Math.min(...totals)];
+      errors.push(predicted.latencyMs / median - 1);
+      leastErrors.push(predicted.latencyMs / least - 1);
+      const cells = [
+        (path.split('/').at(-1) ?? path)
+          .replace(/\.onnx(\.gz)?$/, '')
+          .padEnd(20)
+          .slice(0, 20),
+        label.padEnd(12),
+        `${plan.volumes.length}`.padStart(8),
+        `${predicted.latencyMs.toFixed(1)} ms`.padStart(10),
+        `${median.toFixed(1)} ms`.padStart(10),
+        least.toFixed(1).padStart(7),
+        percent(errors.at(-1) ?? 0).padStart(9),
+        percent(leastErrors.at(-1) ?? 0).padStart(9),
+        percent(computeRatio(contestant) - 1).padStart(9),
+        (loadavg()[0] ?? 0).toFixed(1).padStart(6),
+      ];
+      console.log(cells.join(' '));
+    }
+  }
+  const median = (list: readonly number[]): string => `${(100 * quantile(list.map(Math.abs), 0.5)).toFixed(1)} %`;
+  console.log(`\nmedian error: ${median(errors)} of the median run, ${median(leastErrors)} of the quickest`);
+}
+
+await main();
+process.exit();
