@@ -54,6 +54,22 @@ describe('a plan for two devices', () => {
     expect(stdout).toMatch(/2 of 2 devices share the work \(left and right\): \d\.\d\d× as fast as the best device/);
   });
 
+  test('is learnt within its budget by osds, on onnxruntime', async () => {
+    const outcome = await distredge([
+      'plan',
+      model,
+      '--cluster',
+      cluster,
+      '--planner',
+      'osds',
+      '--budget',
+      '0.5',
+      '--json',
+    ]);
+    expect([outcome.code, outcome.stderr]).toEqual([0, '']);
+    expect(json(outcome)).toMatchObject({ planner: 'osds', latencyMs: expect.any(Number) });
+  });
+
   test('is simulated as it was predicted', async () => {
     const planned = JSON.parse(readFileSync(planFile, 'utf8')) as { volumes: unknown[] };
     const outcome = await distredge(['simulate', planFile, model, '--cluster', cluster, '--json']);

@@ -2,6 +2,7 @@
 import { DistrEdgeError } from '@distredge/core';
 import { auto } from './auto.js';
 import { baselines } from './baselines/index.js';
+import { osds } from './osds/planner.js';
 import type { Planner } from './planner.js';
 import type { GraphRunner } from './rl/runner.js';
 
@@ -22,8 +23,17 @@ function autoPlanner({ classical = false }: PlannerSettings): Planner {
   };
 }
 
+function osdsPlanner({ runner }: PlannerSettings): Planner {
+  if (runner !== undefined) return osds({ runner });
+  throw new DistrEdgeError('USAGE', 'this planner needs something that computes its networks', {
+    where: 'osds',
+    expected: 'a runner',
+  });
+}
+
 const FACTORIES: ReadonlyMap<string, Factory> = new Map<string, Factory>([
   ['auto', autoPlanner],
+  ['osds', osdsPlanner],
   ...baselines.map((planner): [string, Factory] => [planner.name, () => planner]),
 ]);
 
