@@ -3,6 +3,10 @@
 export { type Adapted, Adapter, type AdaptOptions, pays, type SwitchTerms } from './adapt.js';
 export { baselines } from './baselines/index.js';
 export { type BoundOptions, type LowerBound, lowerBound } from './bound/bound.js';
+export { type LcPssOptions, type LcPssPartition, lcPss, lcPssSweep } from './lc-pss.js';
+export { OSDS_DEFAULTS, OSDS_PUBLISHED, type OsdsParameters } from './osds/osds.js';
+export { type OsdsOptions, type OsdsPlanned, type OsdsPlanner, osds } from './osds/planner.js';
+export { decodeTrained, encodeTrained, type TrainedAgent } from './osds/trained.js';
 export type { Planned, Planner, PlannerOptions, PlannerProgress } from './planner.js';
 export { baselineNames, createPlanner, type PlannerSettings, plannerNames } from './registry.js';
 export { Actor, type ActorState } from './rl/actor.js';

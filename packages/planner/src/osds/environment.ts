@@ -61,9 +61,13 @@ export class SplitEnvironment {
 
   /**
    * @param ends last op of every volume, ascending; the last op of all is one of them
-   * @param scale what a trained actor's states were divided by; by default what suits the model
+   * @param known what a trained actor's states were divided by, by default what suits the model; row algebra to share
    */
-  constructor(simulator: PlanSimulator, ends: readonly number[], scale?: StateScale) {
+  constructor(
+    simulator: PlanSimulator,
+    ends: readonly number[],
+    known: { readonly scale?: StateScale; readonly geometry?: Geometry } = {},
+  ) {
     const { task } = simulator;
     const { workload, costs } = task;
     const last = workload.ops.length - 1;
@@ -78,12 +82,12 @@ export class SplitEnvironment {
     this.ends = ends;
     this.stateSize = costs.length + 4;
     this.actionSize = Math.max(1, costs.length - 1);
-    this.#geometry = new Geometry(task);
+    this.#geometry = known.geometry ?? new Geometry(task);
     this.#timeline = new Timeline(task, this.#geometry);
     this.rows = ends.map((end) => this.#geometry.rows(end));
     const configurations = workload.ops.map((_, op) => configurationOf(task, op));
     this.#configurations = ends.map((end) => configurations[end] as Configuration);
-    this.scale = scale ?? scaleOf(configurations);
+    this.scale = known.scale ?? scaleOf(configurations);
     this.#cuts = ends.map(() => new Int32Array(costs.length + 1));
     this.referenceMs = Math.min(...costs.map((_, device) => simulator.latency(this.#alone(device))));
     this.#evaluations = costs.length;

@@ -3,8 +3,9 @@
  * splits a partition's volumes one by one, in episode after episode; the best strategy seen is the answer, and the actor is
  * kept, to go on from when rates change. Reads from top to bottom: hyperparameters, one episode, the search.
  *
- * What the paper does not have, and a setting that switches it off: strategies to begin with (`initial`), episodes that vary
- * the best strategies seen (`variedShare`), a limit on updates per episode (`updatesPerEpisode`).
+ * What the paper does not have, and a setting that switches it off: strategies to begin with (`initialShares`), episodes that vary
+ * the best strategies seen (`variedShare`), a limit on updates per episode (`updatesPerEpisode`). docs/decisions/006-osds.md
+ * says what each gains.
  */
 import type { WorkPlan } from '@distredge/core';
 import { type AgentOptions, DdpgAgent } from '../rl/agent.js';
@@ -21,6 +22,8 @@ export interface OsdsParameters {
   readonly epsilonStep: number;
   /** Variance of the noise on an action; by default 0.1, and 1 from 16 providers on. */
   readonly noiseVariance: number | undefined;
+  /** Whether strategies with equal and proportional shares are remembered first. False: as published. */
+  readonly initialShares: boolean;
   /** Share of the episodes that vary one of the best strategies seen instead of asking the actor. 0: as published. */
   readonly variedShare: number;
   /** Updates of the networks per episode: one per decision, but at most so many. Infinity: as published. */
@@ -33,9 +36,18 @@ export const OSDS_DEFAULTS: OsdsParameters = {
   episodes: 4000,
   epsilonStep: 1 / 250,
   noiseVariance: undefined,
+  initialShares: true,
   variedShare: 0.5,
   updatesPerEpisode: 6,
   agent: {},
+};
+
+/** Without what the paper does not have. With `alphas: [0.75]`, all of it is as published. */
+export const OSDS_PUBLISHED: OsdsParameters = {
+  ...OSDS_DEFAULTS,
+  initialShares: false,
+  variedShare: 0,
+  updatesPerEpisode: Number.POSITIVE_INFINITY,
 };
 
 const MANY_PROVIDERS = 16;
@@ -116,6 +128,7 @@ export async function searchSplit(
     };
 
     for (const strategy of search.initial ?? []) run(0, (_, volume) => strategy[volume] as Float32Array);
+    if (search.from !== undefined) rollOut(0);
     let episode = 0;
     while (episode < episodes && search.stop?.(episode) !== true) {
       episode += 1;

@@ -6,6 +6,7 @@
 import type { PlanSimulator } from '@distredge/core';
 import type { LcPssPartition } from '../lc-pss.js';
 import { RandomSource } from '../rl/random.js';
+import { Geometry } from '../search/geometry.js';
 import { SplitEnvironment } from './environment.js';
 import { Elite, type Strategy, varied } from './exploration.js';
 import { initialStrategies } from './initial.js';
@@ -44,9 +45,10 @@ export function racePartitions(
   { episodes, seed, given, stop }: RaceOptions,
 ): Candidate[] {
   const random = new RandomSource(seed);
+  const geometry = new Geometry(simulator.task);
   let episode = 0;
   const all = partitions.map((partition): Runner => {
-    const environment = new SplitEnvironment(simulator, partition.ends);
+    const environment = new SplitEnvironment(simulator, partition.ends, { geometry });
     const elite = new Elite();
     const initial: Strategy[] = [];
     for (const strategy of given?.(environment) ?? []) {

@@ -66,19 +66,16 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
   const episodes = options.episodes ?? (trained === undefined ? OSDS_DEFAULTS.episodes : FINE_TUNE_EPISODES);
   const began = nowMs();
   const used = (): number => (budgetMs === undefined ? 0 : (nowMs() - began) / budgetMs);
-  const { environment, strategies, alphas, raced } =
-    trained === undefined
-      ? chosenPartition(judge, options, given, used)
-      : { ...resumed(judge, trained, given.start), alphas: [], raced: 0 };
+  const { environment, strategies, alphas, evaluations } =
+    trained === undefined ? chosenPartition(judge, options, given, used) : resumed(judge, trained, given.start);
   const from = trained === undefined ? undefined : agentFor(trained, task);
   const report = Math.max(1, Math.floor(episodes / 100));
-  let best: { readonly plan: WorkPlan; readonly latencyMs: number } | undefined;
   const found: OsdsFound = await searchSplit(environment, options.runner, {
     ...options,
     ...(trained === undefined ? {} : { noiseVariance: options.noiseVariance ?? FINE_TUNE_VARIANCE }),
     episodes,
     seed,
-    initial: strategies,
+    initial: (options.initialShares ?? OSDS_DEFAULTS.initialShares) ? strategies : [],
     ...(from === undefined ? {} : { from }),
     stop: () => signal?.aborted === true || used() >= 1,
     onEpisode: (episode, bestMs) => {
@@ -87,14 +84,14 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
       onProgress?.({ done, bestMs, note: `episode ${episode} of ${episodes}` });
     },
   });
-  best = found;
+  let best: { readonly plan: WorkPlan; readonly latencyMs: number } = found;
   for (const plan of given.start ?? []) {
     const latencyMs = judge.latency(plan);
     if (latencyMs < best.latencyMs) best = { plan, latencyMs };
   }
   return {
     ...best,
-    evaluations: environment.evaluations + raced + (given.start?.length ?? 0),
+    evaluations: evaluations() + (given.start?.length ?? 0),
     trained: {
       model: task.workload.model,
       devices: task.costs.map(({ id }) => id),
@@ -111,6 +108,9 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
 interface Chosen {
   readonly environment: SplitEnvironment;
   readonly strategies: readonly Strategy[];
+  readonly alphas: readonly number[];
+  /** Plans simulated so far. */
+  readonly evaluations: () => number;
 }
 
 /** The partition that does best in a race, and the best strategies seen in it. */
@@ -119,19 +119,20 @@ function chosenPartition(
   { alphas, lcPss, raceEpisodes = RACE_EPISODES }: OsdsOptions,
   { seed = 1, start, signal }: PlannerOptions,
   used: () => number,
-): Chosen & { readonly alphas: readonly number[]; readonly raced: number } {
+): Chosen {
   const partitions: readonly LcPssPartition[] = lcPssSweep(judge.task, {
     ...lcPss,
     ...(alphas === undefined ? {} : { alphas }),
   });
-  const raced = partitions.length > 1 ? raceEpisodes : 0;
-  const [{ environment, partition, strategies }] = racePartitions(judge, partitions, {
-    episodes: raced,
+  const candidates = racePartitions(judge, partitions, {
+    episodes: partitions.length > 1 ? raceEpisodes : 0,
     seed,
     given: (candidate) => (start ?? []).map((plan) => candidate.actionsOf(plan)),
     stop: () => signal?.aborted === true || used() >= RACE_SHARE,
-  }) as [Candidate];
-  return { environment, strategies, alphas: partition.alphas, raced };
+  });
+  const [{ environment, partition, strategies }] = candidates as [Candidate];
+  const evaluations = (): number => candidates.reduce((sum, candidate) => sum + candidate.environment.evaluations, 0);
+  return { environment, strategies, alphas: partition.alphas, evaluations };
 }
 
 /** The environment of a trained agent in a new task. Throws `USAGE` where the agent is for another model. */
@@ -144,10 +145,11 @@ function resumed(judge: PlanSimulator, trained: TrainedAgent, start: readonly Wo
       hint: 'train a new one',
     });
   }
-  const environment = new SplitEnvironment(judge, trained.ends, trained.scale);
+  const environment = new SplitEnvironment(judge, trained.ends, { scale: trained.scale });
   const running = (start ?? []).map((plan) => environment.actionsOf(plan));
   const initial = initialStrategies(environment).map(({ strategy }) => strategy);
-  return { environment, strategies: [...running, ...initial] };
+  const strategies = [...running, ...initial];
+  return { environment, strategies, alphas: [], evaluations: () => environment.evaluations };
 }
 
 /** The trained agent, adapted where providers came or went; undefined where nothing of it can be kept. */
