@@ -58,7 +58,8 @@ const ENVIRONMENT = {
 
 /** The command line on one core. */
 function onCore(core: number, args: readonly string[], output: 'ignore' | 'pipe'): ChildProcess {
-  return spawn('taskset', ['-c', `${core}`, process.execPath, MAIN, ...args], {
+  const [program = '', ...given] = ['taskset', '-c', `${core}`, process.execPath, MAIN, ...args];
+  return spawn(program, given, {
     env: ENVIRONMENT,
     stdio: ['ignore', output, 'inherit', ...(output === 'ignore' ? ['ipc' as const] : [])],
   });

@@ -52,7 +52,7 @@ const NOTHING_MS = 50;
 /** Ops with less than this share of the work are not looked at more closely than at three heights. */
 const WORTH_HALVING = 0.002;
 
-export const PROCESS_CLOCK: MeasureClock = {
+const PROCESS_CLOCK: MeasureClock = {
   now: () => performance.now(),
   cpu: () => {
     const { user, system } = process.cpuUsage();

@@ -39,7 +39,7 @@ const LEAST_FACTOR = 0.5;
 const MOST_FACTOR = 2;
 
 /** Time at some rows, between the measured points along a line; the first line goes on below the first point. */
-export function timeAt({ rows, ms }: ProfileTable, count: number): number {
+function timeAt({ rows, ms }: ProfileTable, count: number): number {
   if (count <= 0) return 0;
   if (rows.length < 2) return ms[0] ?? 0;
   let above = 1;
@@ -50,7 +50,7 @@ export function timeAt({ rows, ms }: ProfileTable, count: number): number {
 }
 
 /** Bytes that an op reads and makes for some rows in the middle, by tensor. */
-export function crossingOf({ tensors }: Workload, op: WorkOp, rows: number): Map<number, number> {
+function crossingOf({ tensors }: Workload, op: WorkOp, rows: number): Map<number, number> {
   const bytes = new Map<number, number>();
   if (rows < 1) return bytes;
   const count = Math.min(rows, op.rows);
