@@ -15,7 +15,8 @@ export interface ReplayOptions {
   readonly clairvoyantMs: number;
   /** Time of the first plan, of either, ms. */
   readonly firstMs: number;
-  readonly onSecond?: (second: number, of: number) => void;
+  /** The clock that all of these are measured with. Default: the time of day. */
+  readonly now?: () => number;
 }
 
 /** For every second: images per second of three planners. */
@@ -31,7 +32,7 @@ export interface Replayed {
 }
 
 export async function replay(scenario: Scenario, options: ReplayOptions): Promise<Replayed> {
-  const { budgetMs, clairvoyantMs, firstMs } = options;
+  const { budgetMs, clairvoyantMs, firstMs, now = () => performance.now() } = options;
   const trace = scenario.trace_mbps ?? [];
   const seconds = Math.min(options.seconds, (trace[0]?.length ?? 0) - 1);
   const base = taskOf(zooWorkload(scenario.model), scenario.cluster);
@@ -42,9 +43,10 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
       devices: base.network.devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
     },
   });
-  const first = await createPlanner('auto').plan(at(0), { budgetMs: firstMs, seed: 1 });
-  const adapter = new Adapter(at(0), first.plan, { budgetMs });
-  const seer = new Adapter(at(0), first.plan, { budgetMs: clairvoyantMs, margin: 0, poolSize: 24, seed: 2 });
+  const start = { budgetMs: firstMs, seed: 1, now };
+  const first = await createPlanner('auto').plan(at(0), start);
+  const adapter = new Adapter(at(0), first.plan, { budgetMs, now });
+  const seer = new Adapter(at(0), first.plan, { budgetMs: clairvoyantMs, margin: 0, poolSize: 24, seed: 2, now });
   const adaptive: number[] = [];
   const clairvoyant: number[] = [];
   const fixed: number[] = [];
@@ -53,19 +55,18 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
   let adoptions = 0;
   let judge = simulator(base);
   for (let second = 1; second <= seconds; second++) {
-    const began = performance.now();
+    const began = now();
     const adapted = adapter.adapt(at(second - 1));
-    planMs.push(performance.now() - began);
+    planMs.push(now() - began);
     evaluations.push(adapted.evaluations);
     if (adapted.adopted) adoptions++;
-    const now = at(second);
-    judge = simulator(now, judge);
+    const truth = at(second);
+    judge = simulator(truth, judge);
     adaptive.push(1000 / judge.latency(adapter.plan));
     fixed.push(1000 / judge.latency(first.plan));
     // It may take over any plan of the other, so it is never the worse one.
     seer.offer(adapter.plan);
-    clairvoyant.push(1000 / seer.adapt(now).latencyMs);
-    options.onSecond?.(second, seconds);
+    clairvoyant.push(1000 / seer.adapt(truth).latencyMs);
   }
   return { adaptive, clairvoyant, fixed, planMs, evaluations, adoptions };
 }

@@ -1,4 +1,4 @@
-/** Workloads of the zoo's networks, each made once. */
+/** What the benchmarks of planners share: workloads of the zoo's networks, each made once, a clock, and means. */
 import { analyse, loadGraph, type Workload, workloadOf } from '@distredge/core';
 import { buildZooModel } from '@distredge/zoo';
 
@@ -12,6 +12,12 @@ export function zooWorkload(name: string): Workload {
     made.set(name, workload);
   }
   return workload;
+}
+
+/** Milliseconds of processor time that this process has used: a clock for budgets that other programs cannot shorten. */
+export function processorMs(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 export function median(values: readonly number[]): number {
