@@ -9,7 +9,7 @@ import { type Annealed, anneal, type MoveCounts } from './search/anneal.js';
 import { Evaluator } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
 import { isClassical, type MoveContext } from './search/moves.js';
-import type { PlanState } from './search/plan-state.js';
+import { cleaned, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
 import { starts } from './search/starts.js';
 
@@ -64,13 +64,13 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
           evaluator,
           context,
           { until: at, hot: hot * Number(tune['hot'] ?? 1), cold: 0.0002 * Number(tune['cold'] ?? 1) },
-          options.counts,
+          options.counts, tune,
         ),
       );
     }
     pool = [...next, ...pool];
   }
-  return { plan: evaluator.bestPlan as WorkPlan, latencyMs: evaluator.bestMs, evaluations: evaluator.evaluations };
+  return { plan: cleaned(evaluator.bestPlan as WorkPlan), latencyMs: evaluator.bestMs, evaluations: evaluator.evaluations };
 }
 
 /** By cost, those of equal cost once. */

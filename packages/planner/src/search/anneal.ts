@@ -32,9 +32,10 @@ export function anneal(
   context: MoveContext,
   { until, hot, cold }: AnnealOptions,
   counts?: MoveCounts,
+  tune: Record<string, number> = {},
 ): Annealed {
   const { form, random } = context;
-  const moves = MOVES.filter((move) => move.general !== true || !form.classical);
+  const moves = MOVES.map((move) => ({ ...move, weight: Number(tune[move.name.replaceAll(' ', '-')] ?? move.weight) })).filter((move) => move.general !== true || !form.classical);
   const total = moves.reduce((sum, move) => sum + move.weight, 0);
   const began = evaluator.done;
   let now = start;

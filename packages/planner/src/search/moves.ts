@@ -204,6 +204,117 @@ function exchange(state: PlanState, { random, devices }: MoveContext): PlanState
   return { ...next, head: state.head.map((part) => ({ ...part, device: other(part.device) })) };
 }
 
+/** Cuts the rows that a device has in some volumes into a few chunks of equal height, or makes them one. */
+function rechunk(state: PlanState, { random }: MoveContext): PlanState | undefined {
+  const { volumes } = state;
+  const v = random.below(volumes.length);
+  const { device } = random.pick((volumes[v] as SearchVolume).parts);
+  const count = 1 + random.below(5);
+  const [first, last] = stretch(v, volumes.length, random);
+  const changed = new Map<number, readonly SearchPart[]>();
+  for (let w = first; w <= last; w++) {
+    const { parts } = volumes[w] as SearchVolume;
+    const out: SearchPart[] = [];
+    for (let i = 0; i < parts.length; i++) {
+      const part = parts[i] as SearchPart;
+      if (part.device !== device) {
+        out.push(part);
+        continue;
+      }
+      let to = part.to;
+      const keys = [part.key];
+      while (parts[i + 1]?.device === device) {
+        i++;
+        to = (parts[i] as SearchPart).to;
+        keys.push((parts[i] as SearchPart).key);
+      }
+      const n = Math.min(count, to - part.from);
+      for (let k = 0; k < n; k++) {
+        out.push({
+          device,
+          from: part.from + Math.round(((to - part.from) * k) / n),
+          to: part.from + Math.round(((to - part.from) * (k + 1)) / n),
+          key: keys[Math.floor((k * keys.length) / n)] as number,
+        });
+      }
+    }
+    changed.set(w, out);
+  }
+  return replaced(state, changed);
+}
+
+/** Gives a device more or fewer of the rows of some volumes; all others give or take in proportion. */
+function reweigh(state: PlanState, { random }: MoveContext): PlanState | undefined {
+  const { volumes } = state;
+  const v = random.below(volumes.length);
+  const { device } = random.pick((volumes[v] as SearchVolume).parts);
+  const factor = Math.exp((random.next() - 0.5) * (random.next() < 0.5 ? 0.3 : 1.5));
+  const [first, last] = stretch(v, volumes.length, random);
+  const changed = new Map<number, readonly SearchPart[]>();
+  for (let w = first; w <= last; w++) {
+    const { parts } = volumes[w] as SearchVolume;
+    if (parts.length < 2) continue;
+    const weights = parts.map((part) => (part.to - part.from) * (part.device === device ? factor : 1));
+    changed.set(w, tiled(parts, weights));
+  }
+  return changed.size === 0 ? undefined : replaced(state, changed);
+}
+
+/** The same parts with heights in proportion to weights; parts that round to nothing fall away. */
+function tiled(parts: readonly SearchPart[], weights: readonly number[]): SearchPart[] {
+  const height = parts.at(-1)?.to ?? 1;
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  const out: SearchPart[] = [];
+  let done = 0;
+  let from = 0;
+  parts.forEach((part, i) => {
+    done += weights[i] as number;
+    const to = i === parts.length - 1 ? height : Math.round((done * height) / total);
+    if (to > from) out.push({ ...part, from, to });
+    from = Math.max(from, to);
+  });
+  return out;
+}
+
+/** Gives a device a strip at the top or at the bottom in some volumes. */
+function lend(state: PlanState, { random, geometry, devices }: MoveContext): PlanState | undefined {
+  const { volumes } = state;
+  const v = random.below(volumes.length);
+  const device = random.pick(devices);
+  const u = random.next();
+  const fraction = 0.02 + 0.6 * u * u;
+  const top = random.next() < 0.5;
+  const [first, last] = stretch(v, volumes.length, random);
+  const changed = new Map<number, readonly SearchPart[]>();
+  for (let w = first; w <= last; w++) {
+    const volume = volumes[w] as SearchVolume;
+    if (!geometry.divisible(volume.start, volume.end)) continue;
+    const strip = withStrip(volume.parts, device, fraction, top);
+    if (strip !== undefined) changed.set(w, strip);
+  }
+  return changed.size === 0 ? undefined : replaced(state, changed);
+}
+
+/** The parts with a strip of this share of the height, at one end, given to a device. */
+export function withStrip(
+  parts: readonly SearchPart[],
+  device: number,
+  fraction: number,
+  top: boolean,
+): SearchPart[] | undefined {
+  const height = parts.at(-1)?.to ?? 1;
+  const rows = Math.min(height, Math.max(1, Math.round(height * fraction)));
+  const edge = top ? parts[0] : parts.at(-1);
+  if (edge === undefined || edge.device === device) return undefined;
+  const at = top ? rows : height - rows;
+  const strip = top ? { from: 0, to: at } : { from: at, to: height };
+  const rest = parts
+    .map((part) => (top ? { ...part, from: Math.max(part.from, at) } : { ...part, to: Math.min(part.to, at) }))
+    .filter((part) => part.to > part.from);
+  const own = { device, ...strip, key: edge.key };
+  return top ? [own, ...rest] : [...rest, own];
+}
+
 /** Takes a device out of some volumes; its neighbours take its rows. */
 function drop(state: PlanState, { random }: MoveContext): PlanState | undefined {
   const { volumes } = state;
@@ -215,18 +326,8 @@ function drop(state: PlanState, { random }: MoveContext): PlanState | undefined 
     const { parts } = volumes[w] as SearchVolume;
     const kept = parts.filter((part) => part.device !== device);
     if (kept.length === 0 || kept.length === parts.length) continue;
-    const height = parts.at(-1)?.to ?? 1;
-    const total = kept.reduce((sum, part) => sum + part.to - part.from, 0);
-    let done = 0;
-    let from = 0;
-    const out: SearchPart[] = [];
-    for (const part of kept) {
-      done += part.to - part.from;
-      const to = Math.round((done * height) / total);
-      if (to > from) out.push({ ...part, from, to });
-      from = to;
-    }
-    changed.set(w, out);
+    const weights = parts.map((part) => (part.device === device ? 0 : part.to - part.from));
+    changed.set(w, tiled(parts, weights));
   }
   return changed.size === 0 ? undefined : replaced(state, changed);
 }
@@ -325,6 +426,9 @@ export const MOVES: readonly Move[] = [
   { name: 'reassign a part', weight: 3, apply: reassign },
   { name: 'exchange devices', weight: 1, apply: exchange },
   { name: 'drop a device', weight: 1, apply: drop },
+  { name: 'lend a strip', weight: 3, apply: lend },
+  { name: 'cut into chunks', weight: 2, general: true, apply: rechunk },
+  { name: 'reweigh a device', weight: 2, apply: reweigh },
   { name: 'add a volume end', weight: 2, apply: addEnd },
   { name: 'remove a volume end', weight: 2, apply: removeEnd },
   { name: 'shift a volume end', weight: 3, apply: shiftEnd },

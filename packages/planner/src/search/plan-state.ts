@@ -33,19 +33,23 @@ export interface PlanForm {
   readonly classical: boolean;
 }
 
+/** The plan to simulate. It shares the state's volumes: `cleaned` makes one to hand out. */
 export function toWorkPlan(state: PlanState, geometry: Geometry, form: PlanForm): WorkPlan {
+  const { volumes, order } = state;
   const head = state.head === undefined ? {} : { head: state.head };
-  const volumes = state.volumes.map(({ end, parts }) => ({
-    end,
-    parts: parts.map(({ device, from, to }) => ({ device, from, to })),
-  }));
   if (form.classical) return { volumes, ...head };
-  return {
-    volumes,
-    schedule: scheduleOf(state.volumes, geometry),
-    ...(state.order === undefined ? {} : { order: state.order }),
-    ...head,
-  };
+  const schedule = scheduleOf(volumes, geometry);
+  return order === undefined ? { volumes, schedule, ...head } : { volumes, schedule, order, ...head };
+}
+
+/** The same plan without what only the search knows. */
+export function cleaned(plan: WorkPlan): WorkPlan {
+  const volumes = plan.volumes.map((volume) =>
+    'gather' in volume
+      ? volume
+      : { end: volume.end, parts: volume.parts.map(({ device, from, to }) => ({ device, from, to })) },
+  );
+  return { ...plan, volumes };
 }
 
 /** Reads a plan of whatever origin. Gathers are left out: rows then go from device to device. */
