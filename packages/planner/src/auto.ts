@@ -1,76 +1,167 @@
 /**
- * `auto`, this project's own planner: simulated annealing over general plans on the true simulator, from several starts
- * whose number is halved as the budget is used.
+ * `auto`, this project's own planner: simulated annealing over general plans on the true simulator, from many starts whose
+ * number is halved as the budget is used. Plans of the published baselines and those given are among the starts, so that it
+ * is never worse than the best of them.
  */
-import { type PlanningTask, type PlanSimulator, simulator, type WorkPlan } from '@distredge/core';
+import { DistrEdgeError, type PlanningTask, type PlanSimulator, simulator, type WorkPlan } from '@distredge/core';
+import { aofl } from './baselines/aofl.js';
+import { coedge } from './baselines/coedge.js';
+import { deeperthings } from './baselines/deeperthings.js';
+import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
-import type { Planned, PlannerOptions } from './planner.js';
-import { type Annealed, anneal, type MoveCounts } from './search/anneal.js';
-import { Evaluator } from './search/evaluator.js';
+import type { Planned, Planner, PlannerOptions } from './planner.js';
+import { type Annealed, annealing } from './search/anneal.js';
+import { Evaluator, type Objective } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
 import { isClassical, type MoveContext } from './search/moves.js';
-import { cleaned, type PlanState } from './search/plan-state.js';
+import { cleaned, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
-import { starts } from './search/starts.js';
+import { pipelines, starts } from './search/starts.js';
 
 export interface AutoOptions extends PlannerOptions {
   /** One part per device and volume, in the devices' order, the head on one device, the default schedule and order. */
   readonly classical?: boolean;
+  /** Latency of one image (default), or the time between images when several are under way. */
+  readonly objective?: Objective;
   /** Plans simulated at most. Where this rather than the time ends the search, the same seed gives the same plan. */
   readonly maxEvaluations?: number;
+  /** A latency in ms that no plan can beat: the search stops when it is as good as reached. */
+  readonly lowerBoundMs?: number;
   /** The clock that the budget is measured with; for tests. */
   readonly now?: () => number;
+  /** Judges plans; by default the simulator of the task. */
   readonly simulator?: PlanSimulator;
-  readonly counts?: MoveCounts;
-  readonly tune?: Record<string, number>;
 }
 
-/** Share of the budget and number of starts of every round. */
-const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
-  { survivors: 6, share: 0.25, hot: 0.02 },
-  { survivors: 3, share: 0.25, hot: 0.01 },
-  { survivors: 1, share: 0.5, hot: 0.005 },
-];
+export interface AutoPlanned extends Planned {
+  /** Least time between two images when they follow each other closely, ms. */
+  readonly periodMs: number;
+}
 
-export async function auto(task: PlanningTask, options: AutoOptions = {}): Promise<Planned> {
+/** Budget where none is given, ms: a share for each device, up to a limit. */
+const DEFAULT_MS = { perDevice: 450, least: 900, most: 45_000 };
+/** Below this budget, in ms per device, the baselines are left out: their own searches would use most of it. */
+const BASELINES_FROM = 100;
+/** Most of the budget that looking for starts may take. */
+const STARTS_SHARE = 0.2;
+/** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
+const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
+  { survivors: 6, share: 0.25, hot: 0.005 },
+  { survivors: 3, share: 0.25, hot: 0.0025 },
+  { survivors: 1, share: 0.5, hot: 0.00125 },
+];
+const COLD = 0.0002;
+/** A plan this close to a bound is as good as optimal. */
+const CLOSE = 1.0005;
+
+/**
+ * Plans. Throws `PLAN_INVALID` where the cluster has no device, and `RESOURCE` … never: a plan that exceeds a device's memory is
+ * returned with latency Infinity only where none was found that does not.
+ */
+export async function auto(task: PlanningTask, options: AutoOptions = {}): Promise<AutoPlanned> {
+  const count = task.costs.length;
+  if (count === 0) {
+    throw new DistrEdgeError('PLAN_INVALID', 'the cluster has no device', { expected: 'one at least', got: 'none' });
+  }
   const geometry = new Geometry(task);
-  const form = { classical: options.classical === true };
-  const random = new Random(options.seed ?? 1);
-  const evaluator = new Evaluator(options.simulator ?? simulator(task), geometry, form, {
-    budgetMs: options.budgetMs ?? 2000,
-    maxEvaluations: options.maxEvaluations ?? Number.POSITIVE_INFINITY,
+  const form: PlanForm = { classical: options.classical === true };
+  const { maxEvaluations = Number.POSITIVE_INFINITY } = options;
+  const usual = Math.min(DEFAULT_MS.most, Math.max(DEFAULT_MS.least, DEFAULT_MS.perDevice * count));
+  const budgetMs = options.budgetMs ?? (maxEvaluations < Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : usual);
+  const judge = options.simulator ?? simulator(task);
+  const evaluator = new Evaluator(judge, geometry, form, {
+    budgetMs,
+    maxEvaluations,
     signal: options.signal,
     now: options.now ?? nowMs,
+    objective: options.objective ?? 'latency',
   });
+  const random = new Random(options.seed ?? 1);
   const context: MoveContext = { geometry, random, form, devices: task.costs.map((_, device) => device) };
-  let pool: Annealed[] = [];
-  for (const state of starts(geometry, form)) {
-    if (form.classical && !isClassical(state)) continue;
-    pool.push({ state, cost: evaluator.cost(state) });
-    if (evaluator.done > 0.2) break;
-  }
-  const tune = (options.tune ?? {}) as Record<string, number>;
+  const watch = new Watch(options);
+  let pool = await firstPool(evaluator, options, budgetMs / count >= BASELINES_FROM, watch);
   const began = evaluator.done;
   let at = began;
+  const { lowerBoundMs = 0 } = options;
   for (const { survivors, share, hot } of ROUNDS) {
-    pool = distinct(pool).slice(0, Math.ceil(survivors * Number(tune['surv'] ?? 1)));
+    pool = distinct(pool).slice(0, survivors);
     const next: Annealed[] = [];
     const length = ((1 - began) * share) / pool.length;
     for (const start of pool) {
       at += length;
-      next.push(
-        anneal(
-          start,
-          evaluator,
-          context,
-          { until: at, hot: hot * Number(tune['hot'] ?? 1), cold: 0.0002 * Number(tune['cold'] ?? 1) },
-          options.counts, tune,
-        ),
-      );
+      const steps = annealing(start, evaluator, context, { until: at, hot, cold: COLD });
+      let step = steps.next();
+      while (step.done !== true && evaluator.bestMs > lowerBoundMs * CLOSE) {
+        await watch.pause(evaluator);
+        step = steps.next();
+      }
+      next.push(step.value);
     }
     pool = [...next, ...pool];
   }
-  return { plan: cleaned(evaluator.bestPlan as WorkPlan), latencyMs: evaluator.bestMs, evaluations: evaluator.evaluations };
+  const plan = cleaned(evaluator.bestPlan as WorkPlan);
+  return {
+    plan,
+    latencyMs: judge.latency(plan),
+    periodMs: judge.loads(plan).periodMs,
+    evaluations: evaluator.evaluations,
+  };
+}
+
+/** `auto` as one of the planners. */
+export const autoPlanner: Planner = {
+  name: 'auto',
+  source: 'Annealing over general plans on the simulator',
+  plan: auto,
+};
+
+/** The plans given, those of the baselines and the starts of the search itself, judged. */
+async function firstPool(
+  evaluator: Evaluator,
+  { start: given = [], ...options }: AutoOptions,
+  withBaselines: boolean,
+  watch: Watch,
+): Promise<Annealed[]> {
+  const { geometry, form } = evaluator;
+  const pool: Annealed[] = [];
+  const take = (plan: WorkPlan): void => {
+    const state = fromWorkPlan(plan, geometry);
+    // The plan itself, then what the search makes of it: without gathers, in an order of its own.
+    if (!form.classical || fitsClassical(plan, state)) evaluator.costOf(plan);
+    if (!form.classical || isClassical(state)) pool.push({ state, cost: evaluator.cost(state) });
+  };
+  const own = options.objective === 'throughput' ? pipelines(geometry) : [];
+  for (const plan of given) {
+    try {
+      take(plan);
+    } catch (error) {
+      // A plan for a cluster as it was: devices have left since.
+      if (!(error instanceof DistrEdgeError || error instanceof RangeError)) throw error;
+    }
+  }
+  for (const states of [own, starts(geometry, form)]) {
+    for (const state of states) {
+      if (form.classical && !isClassical(state)) continue;
+      pool.push({ state, cost: evaluator.cost(state) });
+      evaluator.look();
+      if (evaluator.done > STARTS_SHARE) break;
+      await watch.pause(evaluator);
+    }
+  }
+  if (!withBaselines) return pool;
+  for (const planner of [coedge, mednn, aofl, deeperthings]) {
+    evaluator.look();
+    if (evaluator.done > 2 * STARTS_SHARE) break;
+    take((await planner.plan(geometry.task, { ...(options.signal && { signal: options.signal }) })).plan);
+    await watch.pause(evaluator);
+  }
+  return pool;
+}
+
+/** Whether a plan is of the classical form; a gather is, as MoDNN has it. */
+function fitsClassical(plan: WorkPlan, state: PlanState): boolean {
+  const { schedule, order, head } = plan;
+  return schedule === undefined && order === undefined && !Array.isArray(head) && isClassical(state);
 }
 
 /** By cost, those of equal cost once. */
@@ -79,4 +170,32 @@ function distinct(pool: readonly Annealed[]): Annealed[] {
   return sorted.filter((entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Annealed).cost * (1 + 1e-9));
 }
 
-export type { PlanState };
+/** Lets others run between stretches of search, and tells how far it is. */
+class Watch {
+  readonly #options: AutoOptions;
+  #paused: number = nowMs();
+
+  constructor(options: AutoOptions) {
+    this.#options = options;
+  }
+
+  async pause(evaluator: Evaluator): Promise<void> {
+    if (nowMs() - this.#paused < 50) return;
+    await breathe();
+    this.#paused = nowMs();
+    evaluator.look();
+    this.#options.onProgress?.({
+      done: Math.min(1, evaluator.done),
+      bestMs: evaluator.bestMs,
+      note: `${evaluator.evaluations} plans`,
+    });
+  }
+}
+
+/** Lets timers and messages be served. */
+function breathe(): Promise<void> {
+  const { setTimeout } = globalThis as unknown as { readonly setTimeout: (done: () => void, ms: number) => unknown };
+  return new Promise((resolve) => {
+    setTimeout(resolve, 0);
+  });
+}

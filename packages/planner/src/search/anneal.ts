@@ -1,6 +1,6 @@
 /**
  * Simulated annealing over plans: a random move is taken when it makes the plan better, or worse by an amount that becomes
- * ever less likely as the temperature falls.
+ * ever less likely as the temperature falls. From time to time the parts are put in the order in which they became ready.
  */
 import type { Evaluator } from './evaluator.js';
 import { isClassical, MOVES, type Move, type MoveContext } from './moves.js';
@@ -22,45 +22,50 @@ export interface AnnealOptions {
 
 /** Moves between two attempts to freeze the order in which parts become ready. */
 const READY_EVERY = 200;
+/** Moves between two pauses of `annealing`. */
+const PAUSE_EVERY = 256;
+/** Moves that do not apply, one after another, after which there is nothing to search. */
+const MOST_MISSES = 5000;
 
-/** How often each move was tried and taken, for measurements. */
-export type MoveCounts = Map<string, [tried: number, better: number]>;
+/** Anneals in one go. */
+export function anneal(start: Annealed, evaluator: Evaluator, context: MoveContext, options: AnnealOptions): Annealed {
+  const steps = annealing(start, evaluator, context, options);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done === true) return value;
+  }
+}
 
-export function anneal(
+/** Anneals with pauses; yields the best so far. */
+export function* annealing(
   start: Annealed,
   evaluator: Evaluator,
   context: MoveContext,
   { until, hot, cold }: AnnealOptions,
-  counts?: MoveCounts,
-  tune: Record<string, number> = {},
-): Annealed {
+): Generator<Annealed, Annealed> {
   const { form, random } = context;
-  const moves = MOVES.map((move) => ({ ...move, weight: Number(tune[move.name.replaceAll(' ', '-')] ?? move.weight) })).filter((move) => move.general !== true || !form.classical);
+  const moves = MOVES.filter((move) => move.general !== true || !form.classical);
   const total = moves.reduce((sum, move) => sum + move.weight, 0);
   const began = evaluator.done;
   let now = start;
   let best = start;
   let misses = 0;
   for (let step = 1; evaluator.done < until; step++) {
+    if (step % PAUSE_EVERY === 0) yield best;
     const t = (evaluator.done - began) / (until - began);
     const temperature = now.cost * hot * (cold / hot) ** Math.min(1, Math.max(0, t));
-    const move = choose(moves, total, random.next());
     let state: PlanState | undefined;
     if (step % READY_EVERY === 0 && !form.classical) {
       state = { ...now.state, volumes: firstReady(now.state.volumes, evaluator.run(now.state)) };
-    } else state = move.apply(now.state, context);
+    } else state = choose(moves, total, random.next()).apply(now.state, context);
     if (state === undefined || (form.classical && !isClassical(state))) {
-      // Where hardly any move applies there is little to search, and no evaluation looks at the clock.
+      // No evaluation looks at the clock here.
       if (++misses % 64 === 0) evaluator.look();
-      if (misses > 5000) break;
+      if (misses > MOST_MISSES) break;
       continue;
     }
     misses = 0;
     const cost = evaluator.cost(state);
-    const count = counts?.get(move.name) ?? [0, 0];
-    count[0]++;
-    if (cost < now.cost) count[1]++;
-    counts?.set(move.name, count);
     if (cost <= now.cost || random.next() < Math.exp((now.cost - cost) / temperature)) {
       now = { state, cost };
       if (cost < best.cost) best = now;

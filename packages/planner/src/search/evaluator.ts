@@ -8,8 +8,12 @@ import { type PlanForm, type PlanState, toWorkPlan } from './plan-state.js';
 
 /** Added to the cost of a plan that does not fit into memory, beside how much is missing; more than any latency. */
 const TOO_LARGE = 1e12;
+/** Weight of the latency where throughput counts: it decides between plans of equal period. */
+const TIE = 1e-6;
 /** Simulations between two looks at the clock. */
 const CLOCK_EVERY = 16;
+
+export type Objective = 'latency' | 'throughput';
 
 export interface Limits {
   readonly budgetMs: number;
@@ -17,6 +21,8 @@ export interface Limits {
   readonly signal: { readonly aborted: boolean } | undefined;
   /** Milliseconds that never go back. */
   readonly now: () => number;
+  /** What is made small: the latency of one image (default), or the time between images that follow each other closely. */
+  readonly objective?: Objective;
 }
 
 export class Evaluator {
@@ -27,6 +33,7 @@ export class Evaluator {
   readonly #started: number;
   #done = 0;
   evaluations = 0;
+  /** Least cost so far: with the default objective the latency in ms; Infinity while no plan fits into memory. */
   bestMs: number = Number.POSITIVE_INFINITY;
   bestPlan: WorkPlan | undefined;
 
@@ -49,9 +56,12 @@ export class Evaluator {
   }
 
   costOf(plan: WorkPlan): number {
-    const ms = this.simulator.latency(plan);
+    let ms = this.simulator.latency(plan);
     this.evaluations++;
     if (this.evaluations % CLOCK_EVERY === 0 || this.evaluations < CLOCK_EVERY) this.look();
+    if (this.#limits.objective === 'throughput' && ms < Number.POSITIVE_INFINITY) {
+      ms = this.simulator.loads(plan).periodMs + TIE * ms;
+    }
     if (ms < this.bestMs || this.bestPlan === undefined) {
       this.bestMs = ms;
       this.bestPlan = plan;
@@ -63,11 +73,12 @@ export class Evaluator {
     return this.simulator.run(toWorkPlan(state, this.geometry, this.form));
   }
 
-  /** Looks at the clock and at the signal. */
+  /** Looks at the clock and at the signal. Where a number of plans is given, the clock can end the search but not steer it. */
   look(): void {
     const { budgetMs, maxEvaluations, signal, now } = this.#limits;
-    if (signal?.aborted === true) this.#done = Number.POSITIVE_INFINITY;
-    else this.#done = Math.max((now() - this.#started) / budgetMs, this.evaluations / maxEvaluations);
+    const time = (now() - this.#started) / budgetMs;
+    if (signal?.aborted === true || time >= 1) this.#done = Number.POSITIVE_INFINITY;
+    else this.#done = maxEvaluations < Number.POSITIVE_INFINITY ? this.evaluations / maxEvaluations : time;
   }
 
   /** Share of its memory by which the devices are exceeded, summed. */

@@ -218,3 +218,34 @@ export function* starts(geometry: Geometry, form: PlanForm): Generator<PlanState
     }
   }
 }
+
+/** For images that follow each other: a stage of consecutive ops on every device, stages in proportion to its speed. */
+export function* pipelines(geometry: Geometry): Generator<PlanState> {
+  const { costs, workload } = geometry.task;
+  const alone = costs.map((_, device) => aloneMs(geometry, device));
+  const all = costs.map((_, device) => device).sort((a, b) => (alone[a] as number) - (alone[b] as number) || a - b);
+  const ends = narrowEnds(geometry);
+  for (const n of counts(all.length).slice(1)) {
+    const devices = all.slice(0, n);
+    const speed = devices.reduce((sum, device) => sum + 1 / (alone[device] as number), 0);
+    const volumes: SearchVolume[] = [];
+    let at = 0;
+    let spent = 0;
+    let start = 0;
+    for (const end of ends) {
+      const device = devices[at] as number;
+      const ms = geometry.ms(device, start, end, 0, geometry.rows(end));
+      const full = spent + ms >= 1 / speed && at + 1 < n;
+      if (!full && !geometry.required.includes(end)) continue;
+      volumes.push({ start, end, parts: [{ device, from: 0, to: geometry.rows(end), key: 0 }] });
+      start = end + 1;
+      spent = full ? 0 : spent + ms;
+      if (full) at++;
+    }
+    yield {
+      volumes: volumeByVolume(volumes),
+      order: undefined,
+      head: workload.head === undefined ? undefined : devices[at],
+    };
+  }
+}
