@@ -93,10 +93,10 @@ describe('the planner osds', () => {
       onProgress: (progress) => {
         done.push(progress.done);
         expect(progress.bestMs).toBeGreaterThan(0);
-        signal.aborted = true;
+        signal.aborted = progress.done > 0;
       },
     });
-    expect(done).toEqual([0.01]);
+    expect(done).toEqual([0, 0.01]);
     expect(planned.episodes).toBe(50);
     expect(planned.latencyMs).toBeLessThanOrEqual(Math.min(aloneMs(task, 0), aloneMs(task, 1)));
     const atOnce = await osds({ runner: idle, ...SMALL, episodes: 5000 }).plan(task, { signal: { aborted: true } });

@@ -66,9 +66,10 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
   const episodes = options.episodes ?? (trained === undefined ? OSDS_DEFAULTS.episodes : FINE_TUNE_EPISODES);
   const began = nowMs();
   const used = (): number => (budgetMs === undefined ? 0 : (nowMs() - began) / budgetMs);
-  const { environment, strategies, alphas, evaluations } =
+  const { environment, strategies, startMs, alphas, evaluations } =
     trained === undefined ? chosenPartition(judge, options, given, used) : resumed(judge, trained, given.start);
   const from = trained === undefined ? undefined : agentFor(trained, task);
+  onProgress?.({ done: 0, bestMs: startMs, note: `${environment.steps} volumes` });
   const report = Math.max(1, Math.floor(episodes / 100));
   const found: OsdsFound = await searchSplit(environment, options.runner, {
     ...options,
@@ -108,6 +109,8 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
 interface Chosen {
   readonly environment: SplitEnvironment;
   readonly strategies: readonly Strategy[];
+  /** Latency of the best of them. */
+  readonly startMs: number;
   readonly alphas: readonly number[];
   /** Plans simulated so far. */
   readonly evaluations: () => number;
@@ -130,9 +133,9 @@ function chosenPartition(
     given: (candidate) => (start ?? []).map((plan) => candidate.actionsOf(plan)),
     stop: () => signal?.aborted === true || used() >= RACE_SHARE,
   });
-  const [{ environment, partition, strategies }] = candidates as [Candidate];
+  const [{ environment, partition, strategies, bestMs }] = candidates as [Candidate];
   const evaluations = (): number => candidates.reduce((sum, candidate) => sum + candidate.environment.evaluations, 0);
-  return { environment, strategies, alphas: partition.alphas, evaluations };
+  return { environment, strategies, startMs: bestMs, alphas: partition.alphas, evaluations };
 }
 
 /** The environment of a trained agent in a new task. Throws `USAGE` where the agent is for another model. */
@@ -147,9 +150,17 @@ function resumed(judge: PlanSimulator, trained: TrainedAgent, start: readonly Wo
   }
   const environment = new SplitEnvironment(judge, trained.ends, { scale: trained.scale });
   const running = (start ?? []).map((plan) => environment.actionsOf(plan));
-  const initial = initialStrategies(environment).map(({ strategy }) => strategy);
-  const strategies = [...running, ...initial];
-  return { environment, strategies, alphas: [], evaluations: () => environment.evaluations };
+  const tried = [
+    ...running.map((strategy) => ({ strategy, ms: environment.episode(strategy) })),
+    ...initialStrategies(environment),
+  ];
+  return {
+    environment,
+    strategies: tried.map(({ strategy }) => strategy),
+    startMs: Math.min(...tried.map(({ ms }) => ms)),
+    alphas: [],
+    evaluations: () => environment.evaluations,
+  };
 }
 
 /** The trained agent, adapted where providers came or went; undefined where nothing of it can be kept. */
