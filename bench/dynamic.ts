@@ -10,7 +10,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     seconds: { type: 'string', default: '120' },
-    budget: { type: 'string', default: '60' },
+    budget: { type: 'string', default: '80' },
     clairvoyant: { type: 'string', default: '300' },
     first: { type: 'string', default: '2000' },
     filter: { type: 'string', default: '' },
@@ -19,7 +19,7 @@ const { values, positionals } = parseArgs({
 const [file] = positionals;
 if (file === undefined) {
   console.error(
-    'usage: npm run bench -- dynamic FILE [--seconds 120] [--budget 60] [--clairvoyant 300] [--first 2000] [--filter TEXT]\n' +
+    'usage: npm run bench -- dynamic FILE [--seconds 120] [--budget 80] [--clairvoyant 300] [--first 2000] [--filter TEXT]\n' +
       'FILE holds scenarios with trace_mbps, a rate for every device and second; times in ms',
   );
   process.exit(2);

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Adapter, pays } from './adapt.js';
 import { auto } from './auto.js';
 import { Net, randomFrom, randomTask, taskOn } from './baselines/fixtures.js';
+import { Outlook } from './outlook.js';
 
 const TERMS = { margin: 0.005, switchMs: 0, horizonMs: 1000 };
 
@@ -55,17 +56,22 @@ describe('Adapter', () => {
     for (let seed = 1; seed <= 4; seed++) {
       const task = randomTask(seed);
       const adapter = new Adapter(task, await planFor(task, 300), { maxEvaluations: 80, seed });
+      const outlook = new Outlook(task.network);
       const random = randomFrom(seed);
       for (let step = 0; step < 6; step++) {
         const now = withRates(
           task,
           task.costs.map(() => 20 + 200 * random()),
         );
-        const before = simulator(now).latency(adapter.plan);
+        const before = adapter.plan;
+        const networks = outlook.after(now.network);
+        const prediction = (plan: WorkPlan): number =>
+          networks.length /
+          networks.reduce((sum, network) => sum + 1 / simulator({ ...task, network }).latency(plan), 0);
         const { plan, latencyMs, runningMs, adopted, bestMs } = adapter.adapt(now);
         expect(plan).toBe(adapter.plan);
-        expect(runningMs).toBeCloseTo(before, 9);
-        expect(simulator(now).latency(plan)).toBeCloseTo(latencyMs, 9);
+        expect(runningMs).toBeCloseTo(prediction(before), 9);
+        expect(latencyMs).toBeCloseTo(prediction(plan), 9);
         expect(bestMs).toBeLessThanOrEqual(latencyMs);
         if (adopted) expect(latencyMs * 1.005).toBeLessThan(runningMs);
         else expect(latencyMs).toBe(runningMs);
@@ -141,5 +147,27 @@ describe('Adapter', () => {
     expect(() => adapter.adapt({ ...task, costs: task.costs.slice(1) })).toThrow(/set of devices/);
     expect(() => new Adapter(task, plan, { margin: -1 })).toThrow(/setting/);
     expect(() => new Adapter(task, plan, { horizonMs: Number.NaN })).toThrow(/setting/);
+  });
+});
+
+describe('Outlook', () => {
+  it('expects the last changes once more, and none where none was seen', () => {
+    const { network } = smallTask([100, 50, 20]);
+    const outlook = new Outlook(network);
+    expect(outlook.after(network)).toEqual([network]);
+    const rates = ({ devices }: typeof network): number[] => devices.map(({ mbps }) => mbps);
+    const halved = withRates(smallTask(), [50, 50, 20]).network;
+    expect(outlook.after(halved).map(rates)).toEqual([
+      [50, 50, 20],
+      [25, 50, 20],
+    ]);
+    const doubled = withRates(smallTask(), [50, 100, 20]).network;
+    expect(outlook.after(doubled).map(rates)).toEqual([
+      [50, 100, 20],
+      [50, 200, 20],
+      [25, 100, 20],
+    ]);
+    const jumped = withRates(smallTask(), [50, 100, 2]).network;
+    expect(outlook.after(jumped).map(rates)[1]).toEqual([50, 200, 2]);
   });
 });
