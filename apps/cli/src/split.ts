@@ -244,3 +244,16 @@ export function splitFacts(program: Program): SplitFacts {
     wholeOps,
   };
 }
+
+/** Provider processes on one machine. */
+export const MAX_WORKERS = 64;
+
+/** As many providers as the plan has devices, those without work included. */
+export function localCount({ devices }: Plan, path = ''): number {
+  if (devices <= MAX_WORKERS) return devices;
+  throw new DistrEdgeError('PLAN_INVALID', 'the plan is for more devices than this machine should pretend to be', {
+    where: path,
+    expected: `at most ${MAX_WORKERS}`,
+    got: `${devices}`,
+  });
+}

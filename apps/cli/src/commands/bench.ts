@@ -3,9 +3,20 @@ import type { VolumeRule } from '@distredge/core';
 import type { Command } from 'commander';
 import { median } from '../median.js';
 import { MODEL_ARGUMENT, readModel } from '../model-file.js';
-import { modelOptions, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
+import { modelOptions, planOption, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { ms, Progress, print, printJson, styled, table } from '../output.js';
-import { compileByRule, inputsFor, localProviders, openUnsplit, prepare, splitFacts } from '../split.js';
+import { readPlan } from '../planning.js';
+import {
+  compileAs,
+  type Division,
+  inputsFor,
+  localCount,
+  localProviders,
+  MAX_WORKERS,
+  openUnsplit,
+  prepare,
+  splitFacts,
+} from '../split.js';
 import { exchangeGaps } from '../timeline.js';
 import { addBenchPlanners } from './bench-planners.js';
 
@@ -15,6 +26,7 @@ interface Options {
   readonly seed: number;
   readonly volumes: VolumeRule;
   readonly weights?: number[];
+  readonly plan?: string;
   readonly json?: true;
   readonly shape?: Record<string, number[]>;
   readonly size?: { height: number; width: number };
@@ -28,15 +40,16 @@ export function addBench(program: Command): void {
     .description(
       'Times, taking turns (each time one run to warm up and one that counts): the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.',
     )
-    .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, 64), 2)
+    .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, MAX_WORKERS), 2)
     .option('--rounds <n>', 'timed rounds', wholeNumber('--rounds', 1, 10_000), 15)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
     .option('--weights <list>', 'relative share of each provider (default: equal)', weightList)
+    .addOption(planOption(['workers', 'volumes', 'weights']))
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n  $ distredge bench zoo:vgg16\n  $ distredge bench planners --scenarios scenarios.json\n',
+      '\nExamples:\n  $ distredge bench model.onnx --workers 2\n  $ distredge bench model.onnx.gz --workers 2 --rounds 30 --json\n  $ distredge bench zoo:vgg16\n  $ distredge bench model.onnx --plan plan.json\n  $ distredge bench planners --scenarios scenarios.json\n',
     )
     .action(bench);
 }
@@ -45,14 +58,18 @@ export function addBench(program: Command): void {
 const REST_MS = 30;
 
 async function bench(path: string, options: Options): Promise<void> {
-  const shares = sharesOf(options.weights, options.workers);
+  const division: Division =
+    options.plan === undefined
+      ? { volumes: options.volumes, weights: sharesOf(options.weights, options.workers) }
+      : await readPlan(options.plan);
+  const workers = 'devices' in division ? localCount(division, options.plan) : options.workers;
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
-  const program = compileByRule(model.graph, options.volumes, shares);
-  const providers = await localProviders(options.workers);
+  const program = compileAs(model.graph, division, options.plan);
+  const providers = await localProviders(workers);
   const cluster = await prepare(program, providers.addresses);
   const single = await openUnsplit(model);
-  const threads = await openUnsplit(model, options.workers);
+  const threads = await openUnsplit(model, workers);
   const contestants = {
     single: () => single.run(inputs),
     split: () => cluster.infer(inputs),
@@ -85,7 +102,7 @@ async function bench(path: string, options: Options): Promise<void> {
   const [one, split, many] = [median(times.single), median(times.split), median(times.ortThreads)];
   const report = {
     model: model.name,
-    workers: options.workers,
+    workers,
     rounds: options.rounds,
     pinned: providers.pinned,
     single: { medianMs: one },
@@ -118,8 +135,8 @@ async function bench(path: string, options: Options): Promise<void> {
     table([
       ['', 'time', 'speed-up'],
       ['one core, unsplit', ms(one), '1.00×'],
-      [`${options.workers} providers, ${facts.volumes} volumes`, ms(split), `${(one / split).toFixed(2)}×`],
-      [`onnxruntime, ${options.workers} threads`, ms(many), `${(one / many).toFixed(2)}×`],
+      [`${workers} providers, ${facts.volumes} volumes`, ms(split), `${(one / split).toFixed(2)}×`],
+      [`onnxruntime, ${workers} threads`, ms(many), `${(one / many).toFixed(2)}×`],
     ]),
   );
   print(

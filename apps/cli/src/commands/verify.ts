@@ -1,5 +1,5 @@
 /** `distredge verify`: a split run over separate processes against the unsplit model. */
-import { DistrEdgeError, type Plan, type VolumeRule } from '@distredge/core';
+import type { VolumeRule } from '@distredge/core';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { isExact, TOLERANCE } from '../compare.js';
@@ -21,7 +21,9 @@ import {
   compileAs,
   type Division,
   inputsFor,
+  localCount,
   localProviders,
+  MAX_WORKERS,
   prepare,
   runUnsplit,
   splitFacts,
@@ -39,9 +41,6 @@ interface Options {
   readonly shape?: Record<string, number[]>;
   readonly size?: { height: number; width: number };
 }
-
-/** Provider processes on one machine. */
-const MAX_WORKERS = 64;
 
 export function addVerify(program: Command): void {
   withShapes(program.command('verify').argument('<model>', MODEL_ARGUMENT))
@@ -119,14 +118,4 @@ async function verify(path: string, options: Options): Promise<void> {
     );
   }
   if (!ok) process.exitCode = 1;
-}
-
-/** As many providers as the plan has devices, those without work included. */
-function localCount({ devices }: Plan, path = ''): number {
-  if (devices <= MAX_WORKERS) return devices;
-  throw new DistrEdgeError('PLAN_INVALID', 'the plan is for more devices than this machine should pretend to be', {
-    where: path,
-    expected: `at most ${MAX_WORKERS}`,
-    got: `${devices}`,
-  });
 }
