@@ -197,13 +197,12 @@ class Measurement {
     await this.#sampler.sample([...alone, ...together]);
     const worth = ops.filter((op) => (this.#work[op] ?? 0) >= WORTH_HALVING * total);
     let open = worth.flatMap((op) => stretchesOf(this.#heights[op] ?? []).map((stretch) => ({ op, ...stretch })));
-    for (let halving = 1; halving <= HALVINGS && open.length > 0; halving++) {
+    for (let halving = 1; halving <= HALVINGS && open.length > 0 && this.#clock.now() < untilMs; halving++) {
       const middles = open.map((stretch) => ({ ...stretch, rows: (stretch.from + stretch.to) >> 1 }));
       await this.#sampler.sample(middles.map(({ op, rows }) => this.#named(op, op, rows)));
       const bent = middles.filter((stretch) => this.#isBent(stretch));
       for (const { op, rows } of middles) this.#heights[op] = inserted(this.#heights[op] ?? [], rows);
       open = bent.flatMap(({ op, from, to, rows }) => stretchesOf([from, rows, to]).map((half) => ({ op, ...half })));
-      if (this.#clock.now() > untilMs) break;
     }
     await this.#sampler.end(untilMs);
   }
