@@ -46,7 +46,14 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
   const start = { budgetMs: firstMs, seed: 1, now };
   const first = await createPlanner('auto').plan(at(0), start);
   const adapter = new Adapter(at(0), first.plan, { budgetMs, now });
-  const seer = new Adapter(at(0), first.plan, { budgetMs: clairvoyantMs, margin: 0, poolSize: 24, seed: 2, now });
+  const seer = new Adapter(at(0), first.plan, {
+    budgetMs: clairvoyantMs,
+    margin: 0,
+    poolSize: 24,
+    changes: 0,
+    seed: 2,
+    now,
+  });
   const adaptive: number[] = [];
   const clairvoyant: number[] = [];
   const fixed: number[] = [];

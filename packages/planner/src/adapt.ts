@@ -23,7 +23,7 @@ export interface AdaptOptions {
   /** Plans simulated in one re-planning at most. Where this ends the search, results depend on the seed alone. */
   readonly maxEvaluations?: number;
   readonly seed?: number;
-  /** Plans remembered besides the running one. Default 12. */
+  /** Plans remembered besides the running one. Default 8. */
   readonly poolSize?: number;
   /** Share by which images must be faster to be believed. Default 0.005. */
   readonly margin?: number;
@@ -33,6 +33,8 @@ export interface AdaptOptions {
   readonly horizonMs?: number;
   /** Plans of the classical form only. */
   readonly classical?: boolean;
+  /** Earlier changes of rates that are expected once more. Default 2; 0: plans are judged by the rates measured alone. */
+  readonly changes?: number;
   /** The clock that the budget is measured with; for tests. */
   readonly now?: () => number;
 }
@@ -63,9 +65,7 @@ interface Remembered {
 }
 
 const BUDGET_MS = 80;
-const POOL_SIZE = 12;
-/** Networks that the search judges by; the decision uses all that the outlook gives. */
-const SEARCHED = 3;
+const POOL_SIZE = 8;
 const TERMS: SwitchTerms = { margin: 0.005, switchMs: 0, horizonMs: 1000 };
 /** Temperatures of the annealing, as shares of the latency it starts from: low, since it starts near to a good plan. */
 const HOT = 0.002;
@@ -117,7 +117,7 @@ export class Adapter {
     this.#geometry = new Geometry(task);
     this.#simulator = simulator(task);
     this.#simulator.latency(running);
-    this.#outlook = new Outlook(task.network);
+    this.#outlook = new Outlook(task.network, options.changes);
     this.#running = this.#remembered(running);
   }
 
@@ -143,51 +143,40 @@ export class Adapter {
     this.#count++;
     const { maxEvaluations, budgetMs = maxEvaluations === undefined ? BUDGET_MS : Number.POSITIVE_INFINITY } =
       this.#options;
-    const networks = this.#outlook.after(task.network);
-    const judge = expected(this.#simulator, networks);
-    const evaluator = new Evaluator(
-      expected(this.#simulator, networks.slice(0, SEARCHED)),
-      this.#geometry,
-      this.#form,
-      {
-        budgetMs,
-        maxEvaluations: maxEvaluations ?? Number.POSITIVE_INFINITY,
-        signal: undefined,
-        now: this.#options.now ?? nowMs,
-      },
-    );
+    const judge = expected(this.#simulator, this.#outlook.after(task.network));
+    const evaluator = new Evaluator(judge, this.#geometry, this.#form, {
+      budgetMs,
+      maxEvaluations: maxEvaluations ?? Number.POSITIVE_INFINITY,
+      signal: undefined,
+      now: this.#options.now ?? nowMs,
+    });
     const before = this.#running;
     const runningMs = judge.latency(before.plan);
-    let [best, bestMs] = [before, runningMs];
-    let [start, startMs] = [before, evaluator.costOf(before.plan)];
+    let best = before;
+    let bestMs = evaluator.costOf(before.plan);
     for (const other of this.#pool) {
-      const ms = judge.latency(other.plan);
+      const ms = evaluator.costOf(other.plan);
       if (ms < bestMs) [best, bestMs] = [other, ms];
-      const cost = evaluator.costOf(other.plan);
-      if (cost < startMs) [start, startMs] = [other, cost];
     }
     best.usedAt = this.#count;
-    start.usedAt = this.#count;
-    const found = this.#search({ state: start.state, cost: evaluator.cost(start.state) }, evaluator);
-    if (evaluator.bestMs < startMs && evaluator.bestPlan !== undefined) {
-      const next = { plan: evaluator.bestPlan, state: found.state, usedAt: this.#count };
-      const ms = judge.latency(next.plan);
-      if (ms < bestMs) [best, bestMs] = [next, ms];
-      this.#keep(next);
+    const found = this.#search({ state: best.state, cost: evaluator.cost(best.state) }, evaluator);
+    if (evaluator.bestMs < bestMs && evaluator.bestPlan !== undefined) {
+      best = { plan: evaluator.bestPlan, state: found.state, usedAt: this.#count };
+      bestMs = evaluator.bestMs;
     }
     const adopted = best !== before && pays(runningMs, bestMs, this.#terms);
     if (adopted) {
       this.#pool = this.#pool.filter((other) => other !== best);
       this.#running = best;
       this.#keep(before);
-    }
+    } else if (best !== before) this.#keep(best);
     return {
       plan: this.#running.plan,
       latencyMs: adopted ? bestMs : runningMs,
       evaluations: evaluator.evaluations,
       adopted,
       runningMs,
-      bestMs,
+      bestMs: Math.min(bestMs, runningMs),
     };
   }
 

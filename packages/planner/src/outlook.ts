@@ -6,8 +6,8 @@
  */
 import { type Network, type NetworkLink, type PlanSimulator, simulator } from '@distredge/core';
 
-/** Changes remembered. */
-const CHANGES = 4;
+/** Changes remembered: as many networks more to judge every plan by. */
+const CHANGES = 2;
 /** A rate that changes by more than this factor has jumped, to stay there: that is not expected to happen again. */
 const JUMP = 2;
 
@@ -16,8 +16,12 @@ export class Outlook {
   /** Ratios of every device's rate to the one before, the requester's last; the latest change first. */
   #changes: (readonly number[])[] = [];
 
-  constructor(network: Network) {
+  readonly #count: number;
+
+  /** @param changes how many earlier changes to expect once more */
+  constructor(network: Network, changes: number = CHANGES) {
     this.#rates = ratesOf(network);
+    this.#count = changes;
   }
 
   /** The network as it was measured now, then as it may become. */
@@ -27,7 +31,7 @@ export class Outlook {
       const ratio = mbps / (this.#rates[link] as number);
       return ratio > JUMP || ratio < 1 / JUMP ? 1 : ratio;
     });
-    if (change.some((ratio) => ratio !== 1)) this.#changes = [change, ...this.#changes].slice(0, CHANGES);
+    if (change.some((ratio) => ratio !== 1)) this.#changes = [change, ...this.#changes].slice(0, this.#count);
     this.#rates = rates;
     return [network, ...this.#changes.map((ratios) => changed(network, ratios))];
   }
