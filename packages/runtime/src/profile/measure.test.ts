@@ -15,7 +15,7 @@ function measure({ analysis, workload }: Measurable, engine: TimedEngine, more: 
     engine,
     device: DEVICE,
     memoryMb: 1000,
-    budgetMs: 1000,
+    budgetMs: 5000,
     clock,
     ...more,
   });
