@@ -78,7 +78,7 @@ export function short(value: number): string {
 }
 
 /** Multiples of 1, 2 or 5 times a power of ten, about so many, that cover a range. */
-export function ticks(from: number, to: number, count: number): number[] {
+function ticks(from: number, to: number, count: number): number[] {
   const raw = (to - from || 1) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = ([1, 2, 5, 10].find((factor) => factor * power >= raw * 0.999) ?? 10) * power;
