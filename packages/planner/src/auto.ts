@@ -16,7 +16,7 @@ import { Geometry } from './search/geometry.js';
 import { isClassical, type MoveContext } from './search/moves.js';
 import { cleaned, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
-import { pipelines, starts } from './search/starts.js';
+import { byUse, pipelines, starts } from './search/starts.js';
 
 export interface AutoOptions extends PlannerOptions {
   /** One part per device and volume, in the devices' order, the head on one device, the default schedule and order. */
@@ -77,7 +77,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
     objective: options.objective ?? 'latency',
   });
   const random = new Random(options.seed ?? 1);
-  const context: MoveContext = { geometry, random, form, devices: task.costs.map((_, device) => device) };
+  const context: MoveContext = { geometry, random, form, devices: byUse(geometry) };
   const watch = new Watch(options);
   let pool = await firstPool(evaluator, options, budgetMs / count >= BASELINES_FROM, watch);
   const began = evaluator.done;

@@ -170,17 +170,30 @@ export function counts(devices: number): number[] {
   return found;
 }
 
+/** Time of the whole network on each device, with the transfer of the input. */
+function withInput(geometry: Geometry, alone: readonly number[]): number[] {
+  const { network, workload } = geometry.task;
+  let bytes = 0;
+  for (const { rows, bytesPerRow } of workload.tensors.slice(0, workload.inputs)) bytes += rows * bytesPerRow;
+  return alone.map((ms, device) => {
+    const mbps = Math.min(network.requester.mbps, network.devices[device]?.mbps ?? 0);
+    return ms + bytes / (mbps * BYTES_PER_MS);
+  });
+}
+
+/** All devices, the more often the faster they are: what moves draw from. */
+export function byUse(geometry: Geometry): number[] {
+  const alone = geometry.task.costs.map((_, device) => aloneMs(geometry, device));
+  const ms = withInput(geometry, alone);
+  const least = Math.min(...ms);
+  return ms.flatMap((own, device) => new Array<number>(Math.max(1, Math.round((8 * least) / own))).fill(device));
+}
+
 /** Starts for all numbers of devices, the best single devices first. */
 export function* starts(geometry: Geometry, form: PlanForm): Generator<PlanState> {
-  const { costs, network, workload } = geometry.task;
+  const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
-  const inputBytes = workload.tensors
-    .slice(0, workload.inputs)
-    .reduce((sum, { rows, bytesPerRow }) => sum + rows * bytesPerRow, 0);
-  const withLink = alone.map((ms, device) => {
-    const mbps = Math.min(network.requester.mbps, network.devices[device]?.mbps ?? 0);
-    return ms + inputBytes / (mbps * BYTES_PER_MS);
-  });
+  const withLink = withInput(geometry, alone);
   const all = costs
     .map((_, device) => device)
     .sort((a, b) => (withLink[a] as number) - (withLink[b] as number) || a - b);
