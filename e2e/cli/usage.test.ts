@@ -4,7 +4,19 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { distredge, failing } from '../support/cli.js';
 
-const COMMANDS = ['demo', 'inspect', 'plan', 'simulate', 'explain', 'verify', 'bench', 'profile', 'provider', 'run', 'zoo'];
+const COMMANDS = [
+  'demo',
+  'inspect',
+  'plan',
+  'simulate',
+  'explain',
+  'verify',
+  'bench',
+  'profile',
+  'provider',
+  'run',
+  'zoo',
+];
 
 describe.concurrent('help', () => {
   test('of distredge names every command, with examples and exit codes', async () => {
