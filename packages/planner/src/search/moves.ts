@@ -253,9 +253,10 @@ function reweigh(state: PlanState, { random }: MoveContext): PlanState | undefin
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const { parts } = volumes[w] as SearchVolume;
-    if (parts.length < 2) continue;
+    if (parts.every((part) => part.device === device) || parts.every((part) => part.device !== device)) continue;
     const weights = parts.map((part) => (part.to - part.from) * (part.device === device ? factor : 1));
-    changed.set(w, tiled(parts, weights));
+    const next = tiled(parts, weights);
+    if (next.length !== parts.length || next.some((part, i) => part.to !== parts[i]?.to)) changed.set(w, next);
   }
   return changed.size === 0 ? undefined : replaced(state, changed);
 }
@@ -421,21 +422,21 @@ function reorder(state: PlanState, { random, geometry, devices }: MoveContext): 
 
 export const MOVES: readonly Move[] = [
   { name: 'move a cut', weight: 10, apply: moveCut },
-  { name: 'split a part', weight: 4, apply: split },
-  { name: 'merge parts', weight: 3, apply: merge },
-  { name: 'reassign a part', weight: 3, apply: reassign },
-  { name: 'exchange devices', weight: 1, apply: exchange },
-  { name: 'drop a device', weight: 1, apply: drop },
-  { name: 'lend a strip', weight: 3, apply: lend },
-  { name: 'cut into chunks', weight: 2, general: true, apply: rechunk },
+  { name: 'split a part', weight: 5, apply: split },
+  { name: 'merge parts', weight: 4, apply: merge },
+  { name: 'reassign a part', weight: 1.5, apply: reassign },
+  { name: 'exchange devices', weight: 0.7, apply: exchange },
+  { name: 'drop a device', weight: 0.7, apply: drop },
+  { name: 'lend a strip', weight: 2, apply: lend },
+  { name: 'cut into chunks', weight: 3, general: true, apply: rechunk },
   { name: 'reweigh a device', weight: 2, apply: reweigh },
   { name: 'add a volume end', weight: 2, apply: addEnd },
-  { name: 'remove a volume end', weight: 2, apply: removeEnd },
-  { name: 'shift a volume end', weight: 3, apply: shiftEnd },
-  { name: 'copy a neighbour', weight: 1, apply: copyNeighbour },
-  { name: 'run a part elsewhen', weight: 3, general: true, apply: rekey },
-  { name: 'send in another order', weight: 0.5, general: true, apply: reorder },
-  { name: 'change the head', weight: 1, apply: moveHead },
+  { name: 'remove a volume end', weight: 3, apply: removeEnd },
+  { name: 'shift a volume end', weight: 4, apply: shiftEnd },
+  { name: 'copy a neighbour', weight: 1.5, apply: copyNeighbour },
+  { name: 'run a part elsewhen', weight: 1, general: true, apply: rekey },
+  { name: 'send in another order', weight: 0.2, general: true, apply: reorder },
+  { name: 'change the head', weight: 2, apply: moveHead },
 ];
 
 /** Whether the volumes have at most one part per device, devices ascending from top to bottom. */
