@@ -9,7 +9,7 @@ import { coedge } from './baselines/coedge.js';
 import { deeperthings } from './baselines/deeperthings.js';
 import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
-import type { Planned, Planner, PlannerOptions } from './planner.js';
+import type { Planned, PlannerOptions } from './planner.js';
 import { type Annealed, annealing } from './search/anneal.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
@@ -55,8 +55,8 @@ const COLD = 0.0002;
 const CLOSE = 1.0005;
 
 /**
- * Plans. Throws `PLAN_INVALID` where the cluster has no device, and `RESOURCE` … never: a plan that exceeds a device's memory is
- * returned with latency Infinity only where none was found that does not.
+ * Plans. Where no plan was found that fits into the devices' memory, the latency is Infinity and the plan lacks least. Throws
+ * `PLAN_INVALID` where the cluster has no device.
  */
 export async function auto(task: PlanningTask, options: AutoOptions = {}): Promise<AutoPlanned> {
   const count = task.costs.length;
@@ -107,13 +107,6 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
     evaluations: evaluator.evaluations,
   };
 }
-
-/** `auto` as one of the planners. */
-export const autoPlanner: Planner = {
-  name: 'auto',
-  source: 'Annealing over general plans on the simulator',
-  plan: auto,
-};
 
 /** The plans given, those of the baselines and the starts of the search itself, judged. */
 async function firstPool(

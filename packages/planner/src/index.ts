@@ -1,8 +1,10 @@
 /** The public face of @distredge/planner. */
 
 export { type Adapted, Adapter, type AdaptOptions, pays, type SwitchTerms } from './adapt.js';
+export { type AutoOptions, type AutoPlanned, auto } from './auto.js';
 export { baselines } from './baselines/index.js';
 export { type BoundOptions, type LowerBound, lowerBound } from './bound/bound.js';
+export { type ExplainOptions, explain } from './explain.js';
 export { type LcPssOptions, type LcPssPartition, lcPss, lcPssSweep } from './lc-pss.js';
 export { OSDS_DEFAULTS, OSDS_PUBLISHED, type OsdsParameters } from './osds/osds.js';
 export { type OsdsOptions, type OsdsPlanned, type OsdsPlanner, osds } from './osds/planner.js';

@@ -129,7 +129,7 @@ export class Geometry {
       wantFrom[tensor] = this.share(tensor, from, rows);
       wantTo[tensor] = this.share(tensor, to, rows);
     }
-    let ms = 0;
+    let ms = costs?.partMs ?? 0;
     for (let index = end; index >= start; index--) {
       const op = ops[index] as Workload['ops'][number];
       let a = 0;
@@ -142,6 +142,7 @@ export class Geometry {
         else [a, b] = [Math.min(a, x), Math.max(b, y)];
       }
       if (a >= b) continue;
+      if (op.whole) [a, b] = [0, op.rows];
       let bytes = 0;
       for (const read of op.reads) {
         const x = read.from[a] as number;

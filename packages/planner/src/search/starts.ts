@@ -171,7 +171,7 @@ export function counts(devices: number): number[] {
 }
 
 /** Time of the whole network on each device, with the transfer of the input. */
-function withInput(geometry: Geometry, alone: readonly number[]): number[] {
+export function withInput(geometry: Geometry, alone: readonly number[]): number[] {
   const { network, workload } = geometry.task;
   let bytes = 0;
   for (const { rows, bytesPerRow } of workload.tensors.slice(0, workload.inputs)) bytes += rows * bytesPerRow;
