@@ -46,9 +46,9 @@ const BASELINES_FROM = 100;
 const STARTS_SHARE = 0.2;
 /** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
 const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
-  { survivors: 6, share: 0.25, hot: 0.005 },
-  { survivors: 3, share: 0.25, hot: 0.0025 },
-  { survivors: 1, share: 0.5, hot: 0.00125 },
+  { survivors: 10, share: 0.35, hot: 0.005 },
+  { survivors: 4, share: 0.3, hot: 0.0025 },
+  { survivors: 1, share: 0.35, hot: 0.00125 },
 ];
 const COLD = 0.0002;
 /** A plan this close to a bound is as good as optimal. */
@@ -121,7 +121,8 @@ async function firstPool(
     const state = fromWorkPlan(plan, geometry);
     // The plan itself, then what the search makes of it: without gathers, in an order of its own.
     if (!form.classical || fitsClassical(plan, state)) evaluator.costOf(plan);
-    if (!form.classical || isClassical(state)) pool.push({ state, cost: evaluator.cost(state) });
+    const whole = state.volumes.every(({ start, end, parts }) => parts.length < 2 || geometry.divisible(start, end));
+    if (whole && (!form.classical || isClassical(state))) pool.push({ state, cost: evaluator.cost(state) });
   };
   const own = options.objective === 'throughput' ? pipelines(geometry) : [];
   for (const plan of given) {

@@ -205,7 +205,7 @@ function exchange(state: PlanState, { random, devices }: MoveContext): PlanState
 }
 
 /** Cuts the rows that a device has in some volumes into a few chunks of equal height, or makes them one. */
-function rechunk(state: PlanState, { random }: MoveContext): PlanState | undefined {
+function rechunk(state: PlanState, { random, geometry }: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const v = random.below(volumes.length);
   const { device } = random.pick((volumes[v] as SearchVolume).parts);
@@ -213,7 +213,8 @@ function rechunk(state: PlanState, { random }: MoveContext): PlanState | undefin
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
-    const { parts } = volumes[w] as SearchVolume;
+    const { start, end, parts } = volumes[w] as SearchVolume;
+    if (!geometry.divisible(start, end)) continue;
     const out: SearchPart[] = [];
     for (let i = 0; i < parts.length; i++) {
       const part = parts[i] as SearchPart;
@@ -240,7 +241,7 @@ function rechunk(state: PlanState, { random }: MoveContext): PlanState | undefin
     }
     changed.set(w, out);
   }
-  return replaced(state, changed);
+  return changed.size === 0 ? undefined : replaced(state, changed);
 }
 
 /** Gives a device more or fewer of the rows of some volumes; all others give or take in proportion. */
