@@ -11,7 +11,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     episodes: { type: 'string', default: `${OSDS_DEFAULTS.episodes}` },
-    race: { type: 'string', default: '4000' },
+    race: { type: 'string', default: '10000' },
     rival: { type: 'string', default: '3000' },
     filter: { type: 'string', default: '' },
     published: { type: 'boolean', default: false },
@@ -20,7 +20,7 @@ const { values, positionals } = parseArgs({
 const [file] = positionals;
 if (file === undefined) {
   console.error(
-    'usage: npm run bench -- osds FILE [--episodes 4000] [--race 4000] [--rival 3000] [--filter TEXT] [--published]\n' +
+    'usage: npm run bench -- osds FILE [--episodes 4000] [--race 10000] [--rival 3000] [--filter TEXT] [--published]\n' +
       'FILE holds scenarios; --rival is the time of the classical search in ms; --published leaves out all that the paper lacks',
   );
   process.exit(2);

@@ -24,7 +24,7 @@ const ALPHA = 0.75;
 /** |R|: random split decisions that a score is averaged over. */
 const DECISIONS = 100;
 /** What `lcPssSweep` tries: the larger α, the fewer and longer volumes. */
-const ALPHAS: readonly number[] = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9];
+const ALPHAS: readonly number[] = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9];
 /** Gains below this are rounding. */
 const EPSILON = 1e-12;
 
@@ -48,7 +48,10 @@ export function lcPss(task: PlanningTask, options: LcPssOptions = {}): number[] 
   return search(partitionScores(task, options), options.alpha ?? ALPHA);
 }
 
-/** The different partitions found with several weights, in ascending order of the first that leads to each. */
+/**
+ * The different partitions found with several weights, in ascending order of the first that leads to each: for every weight
+ * what adding cuts finds and what taking cuts away finds.
+ */
 export function lcPssSweep(
   task: PlanningTask,
   options: Omit<LcPssOptions, 'alpha'> & { readonly alphas?: readonly number[] } = {},
@@ -56,10 +59,11 @@ export function lcPssSweep(
   const scores = partitionScores(task, options);
   const found = new Map<string, { ends: number[]; alphas: number[] }>();
   for (const alpha of options.alphas ?? ALPHAS) {
-    const ends = search(scores, alpha);
-    const known = found.get(ends.join());
-    if (known === undefined) found.set(ends.join(), { ends, alphas: [alpha] });
-    else known.alphas.push(alpha);
+    for (const ends of [greedy(scores, alpha), merge(scores, alpha)]) {
+      const known = found.get(ends.join());
+      if (known === undefined) found.set(ends.join(), { ends, alphas: [alpha] });
+      else if (known.alphas.at(-1) !== alpha) known.alphas.push(alpha);
+    }
   }
   return [...found.values()];
 }

@@ -14,7 +14,7 @@ import type { TrainedAgent } from './trained.js';
 import { transferAgent } from './transfer.js';
 
 /** Episodes in which partitions compete, where there are several. Nothing is trained in them, so they cost little. */
-const RACE_EPISODES = 4000;
+const RACE_EPISODES = 10_000;
 /** Share of a budget that they may use. */
 const RACE_SHARE = 0.25;
 /** Episodes of going on from a trained agent. */
