@@ -40,7 +40,7 @@ export class Member {
   #link: Link | undefined;
   #failure: Error | undefined;
   #unanswered = 0;
-  #loaded = false;
+  #loading = false;
   /** Whether it has told that it lost another device: its own end follows from that. */
   #blames = false;
   #readiness: Promise<Control> | undefined;
@@ -102,6 +102,7 @@ export class Member {
       requestMs: job.requestMs,
       program: job.part,
     });
+    this.#loading = true;
     const blobs = blobsOf(job.part.models);
     for (const [channel, { model, location }] of blobs.entries()) {
       const source = job.models[model] as Program['models'][number];
@@ -121,7 +122,7 @@ export class Member {
   async ready(deadlineMs: number): Promise<void> {
     const ready = this.#readiness as Promise<Control>;
     await within(ready, deadlineMs, 'a provider did not load its models', () => this.#where);
-    this.#loaded = true;
+    this.#loading = false;
   }
 
   begin(request: number): Promise<void> {
@@ -167,7 +168,7 @@ export class Member {
    */
   beat(patience: number): void {
     if (this.#link === undefined) return;
-    if (this.#unanswered >= (this.#loaded ? patience : patience * LOADING_PATIENCE)) {
+    if (this.#unanswered >= (this.#loading ? patience * LOADING_PATIENCE : patience)) {
       this.#fail(
         new DistrEdgeError('PROVIDER_LOST', 'a provider does not answer', {
           where: this.#where,
