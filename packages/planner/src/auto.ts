@@ -11,9 +11,10 @@ import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
 import type { Planned, PlannerOptions } from './planner.js';
 import { type Annealed, annealing } from './search/anneal.js';
+import type { MoveContext } from './search/context.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
-import { isClassical, type MoveContext } from './search/moves.js';
+import { isClassical } from './search/moves.js';
 import { cleaned, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
 import { byUse, pipelines, starts } from './search/starts.js';
@@ -44,6 +45,8 @@ const DEFAULT_MS = { perDevice: 450, least: 900, most: 45_000 };
 const BASELINES_FROM = 100;
 /** Most of the budget that looking for starts may take. */
 const STARTS_SHARE = 0.2;
+/** The same for starts and baselines together. */
+const BASELINES_SHARE = 0.35;
 /** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
 const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
   { survivors: 10, share: 0.35, hot: 0.005 },
@@ -79,7 +82,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const random = new Random(options.seed ?? 1);
   const context: MoveContext = { geometry, random, form, devices: byUse(geometry) };
   const watch = new Watch(options);
-  let pool = await firstPool(evaluator, options, budgetMs / count >= BASELINES_FROM, watch);
+  let pool = await firstPool(evaluator, options, budgetMs, watch);
   const began = evaluator.done;
   let at = began;
   const { lowerBoundMs = 0 } = options;
@@ -112,7 +115,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
 async function firstPool(
   evaluator: Evaluator,
   { start: given = [], ...options }: AutoOptions,
-  withBaselines: boolean,
+  totalMs: number,
   watch: Watch,
 ): Promise<Annealed[]> {
   const { geometry, form } = evaluator;
@@ -142,11 +145,13 @@ async function firstPool(
       await watch.pause(evaluator);
     }
   }
-  if (!withBaselines) return pool;
+  if (totalMs / geometry.task.costs.length < BASELINES_FROM) return pool;
   for (const planner of [coedge, mednn, aofl, deeperthings]) {
     evaluator.look();
-    if (evaluator.done > 2 * STARTS_SHARE) break;
-    take((await planner.plan(geometry.task, { ...(options.signal && { signal: options.signal }) })).plan);
+    if (evaluator.done > BASELINES_SHARE) break;
+    const budgetMs = (BASELINES_SHARE - evaluator.done) * totalMs;
+    const limit = budgetMs < Number.POSITIVE_INFINITY ? { budgetMs } : {};
+    take((await planner.plan(geometry.task, { ...limit, ...(options.signal && { signal: options.signal }) })).plan);
     await watch.pause(evaluator);
   }
   return pool;

@@ -2,8 +2,10 @@
  * Simulated annealing over plans: a random move is taken when it makes the plan better, or worse by an amount that becomes
  * ever less likely as the temperature falls. From time to time the parts are put in the order in which they became ready.
  */
+
+import type { MoveContext } from './context.js';
 import type { Evaluator } from './evaluator.js';
-import { isClassical, MOVES, type Move, type MoveContext } from './moves.js';
+import { isClassical, MOVES, type Move } from './moves.js';
 import type { PlanState } from './plan-state.js';
 import { firstReady } from './schedule.js';
 

@@ -10,6 +10,13 @@ const REMEMBERED = 200_000;
 /** Rows [from, to) of one tensor, as three numbers: tensor, from, to. Several in a row. */
 export type Pieces = Int32Array;
 
+/** What is known of the volume from one op to another: by first row and end of a part. */
+interface Span {
+  readonly needs: Map<number, Pieces>;
+  /** Per device. */
+  readonly times: Map<number, number>[];
+}
+
 export class Geometry {
   readonly task: PlanningTask;
   readonly workload: Workload;
@@ -26,8 +33,8 @@ export class Geometry {
   /** More than any number of rows. */
   readonly #radix: number;
   readonly #live = new Map<number, Int32Array>();
-  readonly #needs = new Map<number, Pieces>();
-  readonly #times: Map<number, number>[];
+  readonly #spans = new Map<number, Span>();
+  #remembered = 0;
   readonly #from: Int32Array;
   readonly #to: Int32Array;
 
@@ -53,7 +60,6 @@ export class Geometry {
     });
     this.ends = ops.map((_, index) => index);
     this.#radix = Math.max(0, ...ops.map((op) => op.rows)) + 1;
-    this.#times = task.costs.map(() => new Map());
     this.#from = new Int32Array(tensors.length);
     this.#to = new Int32Array(tensors.length);
   }
@@ -89,32 +95,45 @@ export class Geometry {
 
   /** Rows read of tensors made before op `start` by the part [from, to) of the volume start … end. */
   needs(start: number, end: number, from: number, to: number): Pieces {
-    const key = this.#key(start, end, from, to);
-    let pieces = this.#needs.get(key);
+    const { needs } = this.#span(start, end);
+    const key = from * this.#radix + to;
+    let pieces = needs.get(key);
     if (pieces === undefined) {
       this.#walk(start, end, from, to, -1);
       pieces = this.#collect(start);
-      if (this.#needs.size > REMEMBERED) this.#needs.clear();
-      this.#needs.set(key, pieces);
+      needs.set(key, pieces);
+      this.#remembered++;
     }
     return pieces;
   }
 
   /** Time the device computes for that part, ms. */
   ms(device: number, start: number, end: number, from: number, to: number): number {
-    const times = this.#times[device] as Map<number, number>;
-    const key = this.#key(start, end, from, to);
-    let ms = times.get(key);
+    const { times } = this.#span(start, end);
+    times[device] ??= new Map();
+    const known = times[device] as Map<number, number>;
+    const key = from * this.#radix + to;
+    let ms = known.get(key);
     if (ms === undefined) {
       ms = this.#walk(start, end, from, to, device);
-      if (times.size > REMEMBERED) times.clear();
-      times.set(key, ms);
+      known.set(key, ms);
+      this.#remembered++;
     }
     return ms;
   }
 
-  #key(start: number, end: number, from: number, to: number): number {
-    return ((start * this.workload.ops.length + end) * this.#radix + from) * this.#radix + to;
+  #span(start: number, end: number): Span {
+    if (this.#remembered > REMEMBERED) {
+      this.#spans.clear();
+      this.#remembered = 0;
+    }
+    const key = start * this.workload.ops.length + end;
+    let span = this.#spans.get(key);
+    if (span === undefined) {
+      span = { needs: new Map(), times: [] };
+      this.#spans.set(key, span);
+    }
+    return span;
   }
 
   /** Leaves the rows wanted of every tensor in #from, #to; returns the device's time. */

@@ -3,7 +3,7 @@
  * weights in parallel. Shares such that all take equally long are found by bisection on their tables.
  */
 import type { DeviceCosts, PlanPart } from '@distredge/core';
-import type { MoveContext } from './moves.js';
+import type { MoveContext } from './context.js';
 import type { PlanState } from './plan-state.js';
 
 /** Channels per device such that all end at about the same time; the first device of the list runs the rest. */

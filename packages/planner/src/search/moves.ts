@@ -2,19 +2,12 @@
  * The moves of the local search: each takes a state and returns a changed one, or undefined where it does not apply. Those
  * that shift rows do so alike in several volumes, since a cut that differs from its neighbours' is paid for in halo rows.
  */
-import type { Geometry } from './geometry.js';
+import type { MoveContext } from './context.js';
 import { moveHead } from './head.js';
-import { type PlanForm, type PlanState, rescale, type SearchPart, type SearchVolume } from './plan-state.js';
+import type { SearchPart, SearchVolume } from './parts.js';
+import { type PlanState, rescale } from './plan-state.js';
 import type { Random } from './random.js';
 import { depthFirst } from './schedule.js';
-
-export interface MoveContext {
-  readonly geometry: Geometry;
-  readonly random: Random;
-  readonly form: PlanForm;
-  /** Devices that may be given work. */
-  readonly devices: readonly number[];
-}
 
 export interface Move {
   readonly name: string;
@@ -45,7 +38,9 @@ function stretch(v: number, count: number, random: Random): [number, number] {
   if (u < 0.55) return [0, count - 1];
   if (u < 0.7) return [v, count - 1];
   if (u < 0.8) return [0, v];
-  return [Math.max(0, v - random.below(3)), Math.min(count - 1, v + random.below(3))];
+  const reach = Math.max(3, count / 3);
+  const [a, b] = [random.next(), random.next()];
+  return [Math.max(0, v - Math.floor(reach * a * a)), Math.min(count - 1, v + Math.floor(reach * b * b))];
 }
 
 /** Moves the boundary between parts i and i + 1 to a row; parts that it passes fall away. */
@@ -298,7 +293,7 @@ function lend(state: PlanState, { random, geometry, devices }: MoveContext): Pla
 }
 
 /** The parts with a strip of this share of the height, at one end, given to a device. */
-export function withStrip(
+function withStrip(
   parts: readonly SearchPart[],
   device: number,
   fraction: number,

@@ -4,20 +4,8 @@
  */
 import type { PlanPart, WorkPlan } from '@distredge/core';
 import type { Geometry } from './geometry.js';
+import type { SearchPart, SearchVolume } from './parts.js';
 import { scheduleOf } from './schedule.js';
-
-export interface SearchPart extends PlanPart {
-  /** Parts run by ascending key, but none before what it reads. All 0 after the first volume is depth first. */
-  readonly key: number;
-}
-
-export interface SearchVolume {
-  /** First op. */
-  readonly start: number;
-  /** Last op. */
-  readonly end: number;
-  readonly parts: readonly SearchPart[];
-}
 
 export interface PlanState {
   readonly volumes: readonly SearchVolume[];
@@ -78,7 +66,7 @@ export function fromWorkPlan(plan: WorkPlan, geometry: Geometry): PlanState {
 }
 
 /** The device with most rows. */
-export function largestDevice(parts: readonly PlanPart[]): number {
+function largestDevice(parts: readonly PlanPart[]): number {
   const rows = new Map<number, number>();
   for (const { device, from, to } of parts) rows.set(device, (rows.get(device) ?? 0) + to - from);
   let best = -1;

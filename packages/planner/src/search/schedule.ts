@@ -6,7 +6,7 @@
  */
 import type { SimulatedRun } from '@distredge/core';
 import type { Geometry } from './geometry.js';
-import type { SearchPart, SearchVolume } from './plan-state.js';
+import type { SearchPart, SearchVolume } from './parts.js';
 
 /** Pairs [volume, part] by volume and part: schedules share them. */
 const PAIRS: (readonly [number, number])[][] = [];
@@ -18,27 +18,40 @@ function pair(volume: number, part: number): readonly [number, number] {
   return row[part] as readonly [number, number];
 }
 
+/** Working memory of `scheduleOf`, by part from top to bottom of all volumes: the places, and places and parts as sorted so far. */
+let places = new Float64Array(256);
+let sortedPlaces = new Float64Array(256);
+let sortedParts = new Int32Array(256);
+/** By volume: its first part. */
+let firstPart = new Int32Array(64);
+
 /** [volume, index in its parts] of all parts in the order in which they run. */
 export function scheduleOf(volumes: readonly SearchVolume[], geometry: Geometry): (readonly [number, number])[] {
-  const places = placesOf(volumes, geometry);
-  const order: (readonly [number, number])[] = [];
-  const sorted: number[] = [];
+  const count = findPlaces(volumes, geometry);
+  const pairs: (readonly [number, number])[] = [];
   for (let v = 0; v < volumes.length; v++) {
-    const own = places[v] as Float64Array;
-    for (let i = 0; i < own.length; i++) {
-      // Behind all of the same place: those are of earlier volumes, or above in this one.
-      const place = own[i] as number;
-      let low = 0;
-      let high = sorted.length;
-      while (low < high) {
-        const middle = (low + high) >> 1;
-        if ((sorted[middle] as number) <= place) low = middle + 1;
-        else high = middle;
-      }
-      sorted.splice(low, 0, place);
-      order.splice(low, 0, pair(v, i));
-    }
+    const { length } = (volumes[v] as SearchVolume).parts;
+    for (let i = 0; i < length; i++) pairs.push(pair(v, i));
   }
+  for (let at = 0; at < count; at++) {
+    // Behind all of the same place: those are of earlier volumes, or above in this one.
+    const place = places[at] as number;
+    let low = at;
+    if (at > 0 && (sortedPlaces[at - 1] as number) > place) {
+      let from = 0;
+      while (from < low) {
+        const middle = (from + low) >> 1;
+        if ((sortedPlaces[middle] as number) <= place) from = middle + 1;
+        else low = middle;
+      }
+      sortedPlaces.copyWithin(low + 1, low, at);
+      sortedParts.copyWithin(low + 1, low, at);
+    }
+    sortedPlaces[low] = place;
+    sortedParts[low] = at;
+  }
+  const order = new Array<readonly [number, number]>(count);
+  for (let at = 0; at < count; at++) order[at] = pairs[sortedParts[at] as number] as readonly [number, number];
   return order;
 }
 
@@ -57,7 +70,7 @@ const SOURCES = new WeakMap<SearchVolume, Sources>();
 function sourcesOf(volumes: readonly SearchVolume[], v: number, geometry: Geometry): Sources {
   const volume = volumes[v] as SearchVolume;
   const known = SOURCES.get(volume);
-  if (known?.made.every((made, at) => volumes[v - (known.back[at] as number)] === made)) return known;
+  if (known !== undefined && holds(known, volumes, v)) return known;
   const back = new Set<number>();
   const ofPart = volume.parts.map((part) => {
     const pieces = geometry.needs(volume.start, volume.end, part.from, part.to);
@@ -85,25 +98,39 @@ function sourcesOf(volumes: readonly SearchVolume[], v: number, geometry: Geomet
   return sources;
 }
 
-/** For each part, the larger of its key and the places of those it reads from. */
-function placesOf(volumes: readonly SearchVolume[], geometry: Geometry): Float64Array[] {
-  const places: Float64Array[] = [];
+function holds({ made, back }: Sources, volumes: readonly SearchVolume[], v: number): boolean {
+  for (let at = 0; at < made.length; at++) if (volumes[v - (back[at] as number)] !== made[at]) return false;
+  return true;
+}
+
+/** Leaves in `places`, for each part, the larger of its key and the places of those it reads from; returns how many parts. */
+function findPlaces(volumes: readonly SearchVolume[], geometry: Geometry): number {
+  let count = 0;
+  if (firstPart.length < volumes.length) firstPart = new Int32Array(2 * volumes.length);
+  for (let v = 0; v < volumes.length; v++) {
+    firstPart[v] = count;
+    count += (volumes[v] as SearchVolume).parts.length;
+  }
+  if (places.length < count) {
+    places = new Float64Array(2 * count);
+    sortedPlaces = new Float64Array(2 * count);
+    sortedParts = new Int32Array(2 * count);
+  }
   for (let v = 0; v < volumes.length; v++) {
     const { parts } = volumes[v] as SearchVolume;
-    const own = new Float64Array(parts.length);
+    const first = firstPart[v] as number;
     const { ofPart } = sourcesOf(volumes, v, geometry);
     for (let i = 0; i < parts.length; i++) {
       let place = (parts[i] as SearchPart).key;
       const from = ofPart[i] as Int32Array;
       for (let at = 0; at < from.length; at += 2) {
-        const other = (places[v - (from[at] as number)] as Float64Array)[from[at + 1] as number] as number;
+        const other = places[(firstPart[v - (from[at] as number)] as number) + (from[at + 1] as number)] as number;
         if (other > place) place = other;
       }
-      own[i] = place;
+      places[first + i] = place;
     }
-    places.push(own);
   }
-  return places;
+  return count;
 }
 
 /** Keys that make every device run a part as soon as what it reads is there, the first volume from top to bottom. */

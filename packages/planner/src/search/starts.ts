@@ -5,7 +5,8 @@
 import type { PlanPart } from '@distredge/core';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
-import type { PlanForm, PlanState, SearchPart, SearchVolume } from './plan-state.js';
+import type { SearchPart, SearchVolume } from './parts.js';
+import type { PlanForm, PlanState } from './plan-state.js';
 import { depthFirst, volumeByVolume } from './schedule.js';
 
 /** Bytes per ms of 1 Mbit/s. */
@@ -14,7 +15,7 @@ const BYTES_PER_MS = 125;
 const MOST_ENDS = 48;
 
 /** Ends worth weighing in the first place: few bytes alive, no more than after the ops around them. */
-export function narrowEnds(geometry: Geometry): number[] {
+function narrowEnds(geometry: Geometry): number[] {
   const { ops, tensors } = geometry.workload;
   const bytes = ops.map((_, end) =>
     geometry.live(end).reduce((sum, t) => sum + (tensors[t]?.rows ?? 0) * (tensors[t]?.bytesPerRow ?? 0), 0),
@@ -164,7 +165,7 @@ function chunked(volumes: readonly SearchVolume[], geometry: Geometry, chunks: n
 }
 
 /** How many devices to try: few, and then ever more. */
-export function counts(devices: number): number[] {
+function counts(devices: number): number[] {
   const found = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64].filter((n) => n <= devices);
   if (found.at(-1) !== devices) found.push(devices);
   return found;
