@@ -121,13 +121,7 @@ export class SplitEnvironment {
 
   /** Splits the next volume; after the last the plan is judged. */
   step(action: ArrayLike<number>): Step {
-    const v = this.#at;
-    const start = v === 0 ? 0 : (this.ends[v - 1] as number) + 1;
-    const end = this.ends[v] as number;
-    const cuts = this.#cuts[v] as Int32Array;
-    this.#rowsOf(action, start, end, cuts);
-    this.#timeline.advance(start, end, cuts);
-    this.#at = v + 1;
+    this.#split(action, true);
     if (this.#at < this.ends.length) return { state: this.#state(), reward: 0, done: false };
     this.#judge();
     return { state: this.#state(), reward: this.referenceMs / this.#latencyMs || 0, done: true };
@@ -135,9 +129,23 @@ export class SplitEnvironment {
 
   /** Runs a whole episode with these actions, one per volume. Returns its latency, ms. */
   episode(actions: readonly ArrayLike<number>[]): number {
-    this.reset();
-    for (const action of actions) this.step(action);
+    // Nobody looks at the states; only the head asks when providers are done.
+    const timed = this.task.workload.head !== undefined;
+    if (timed) this.#timeline.reset();
+    this.#at = 0;
+    for (const action of actions) this.#split(action, timed);
+    this.#judge();
     return this.#latencyMs;
+  }
+
+  #split(action: ArrayLike<number>, timed: boolean): void {
+    const v = this.#at;
+    const start = v === 0 ? 0 : (this.ends[v - 1] as number) + 1;
+    const end = this.ends[v] as number;
+    const cuts = this.#cuts[v] as Int32Array;
+    this.#rowsOf(action, start, end, cuts);
+    if (timed) this.#timeline.advance(start, end, cuts);
+    this.#at = v + 1;
   }
 
   /** The action that gives every provider this share of the height (shares need not add up to 1). */
