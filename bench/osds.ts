@@ -35,7 +35,7 @@ const planner = osds({
 const rival = createPlanner('auto', { classical: true });
 
 const line = (cells: readonly string[]): string =>
-  cells.map((cell, i) => (i === 0 ? cell.padEnd(28) : cell.padStart(12))).join('');
+  cells.map((cell, i) => (i === 0 ? cell.padEnd(28) : cell.padStart(13))).join('');
 
 console.log(`${cpus()[0]?.model ?? 'processor unknown'}, one thread; seconds are of processor time`);
 console.log(

@@ -9,15 +9,15 @@ const model = buildZooModel('vgg16', { weights: 'none' });
 const workload = workloadOf(analyse(loadGraph(model.bytes, model)), 'vgg16');
 const runner = createOrtGraphRunner();
 
-/** Three devices, the one in the middle faster and behind a link of its own. */
+/** Three devices, the one in the middle faster, the first one behind a link of this rate. */
 function taskWith(mbps: number): PlanningTask {
   const cluster = parseCluster({
     name: 'three',
     medium: 'switched',
     requester: { mbps: 300, latency_ms: 1 },
     devices: [
-      { id: 'a', type: 'slow', mbps: 200, latency_ms: 1 },
-      { id: 'b', type: 'fast', mbps, latency_ms: 1 },
+      { id: 'a', type: 'slow', mbps, latency_ms: 1 },
+      { id: 'b', type: 'fast', mbps: 200, latency_ms: 1 },
       { id: 'c', type: 'slow', mbps: 200, latency_ms: 1 },
     ],
     types: {
@@ -43,7 +43,7 @@ const PLAIN = {
 };
 
 const before = taskWith(200);
-const after = taskWith(80);
+const after = taskWith(60);
 const SEEDS = [1, 2, 3];
 const mean = (planned: readonly OsdsPlanned[]): number =>
   planned.reduce((sum, { latencyMs }) => sum + latencyMs, 0) / planned.length;
@@ -59,15 +59,15 @@ describe('OSDS on an engine', () => {
     const trained = await forSeeds((seed) => osds({ ...PLAIN, episodes: 400 }).plan(before, { seed }));
     const untrained = await forSeeds((seed) => osds({ ...PLAIN, episodes: 20 }).plan(before, { seed }));
     expect(mean(trained)).toBeLessThan(0.9 * mean(untrained));
-    // The link of the fast device is cut to less than half: 20 episodes from the old actors against 60 from nothing.
+    // A link is cut to less than a third: 60 episodes from the old actors against 300 from nothing.
     const tuned = await forSeeds((seed, index) => {
       const agent = trained[index]?.trained as NonNullable<OsdsPlanned['trained']>;
-      return osds({ ...PLAIN, trained: decodeTrained(encodeTrained(agent)), episodes: 20 }).plan(after, { seed });
+      return osds({ ...PLAIN, trained: decodeTrained(encodeTrained(agent)), episodes: 60 }).plan(after, { seed });
     });
-    const anew = await forSeeds((seed) => osds({ ...PLAIN, episodes: 60 }).plan(after, { seed }));
+    const anew = await forSeeds((seed) => osds({ ...PLAIN, episodes: 300 }).plan(after, { seed }));
     expect(mean(tuned)).toBeLessThan(mean(anew));
     const best = await osds({ runner, episodes: 1, raceEpisodes: 1500 }).plan(after);
-    expect(mean(tuned)).toBeLessThan(1.2 * best.latencyMs);
+    expect(mean(tuned)).toBeLessThan(1.15 * best.latencyMs);
   });
 
   it('plans as well as every published baseline, and the same for the same seed', async () => {
