@@ -42,8 +42,8 @@ function guardedRunner(): GraphRunner {
 async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const { task } = request;
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
-  const { planner: name, options, classical } = request;
-  const planner = createPlanner(name, { classical, runner: guardedRunner() });
+  const { planner: name, options, classical, objective = 'latency' } = request;
+  const planner = createPlanner(name, { classical, objective, runner: guardedRunner() });
   const started = performance.now();
   const { plan, latencyMs, evaluations } = await planner.plan(task, { ...options, onProgress: reporter() });
   const planMs = performance.now() - started;

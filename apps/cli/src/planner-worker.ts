@@ -8,6 +8,7 @@ export interface PlanRequest {
   readonly kind: 'plan';
   readonly planner: string;
   readonly classical: boolean;
+  readonly objective?: 'latency' | 'throughput';
   readonly task: PlanningTask;
   readonly options: { readonly budgetMs?: number; readonly seed?: number };
 }

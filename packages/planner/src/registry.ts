@@ -9,17 +9,19 @@ import type { GraphRunner } from './rl/runner.js';
 export interface PlannerSettings {
   /** Only plans of the classical form: one part per device and volume, in the order of the devices. Of `auto` only. */
   readonly classical?: boolean;
+  /** What is made small: the latency of one image, or the time between images of a stream. Of `auto` only. */
+  readonly objective?: 'latency' | 'throughput';
   /** Computes the agent's networks; `osds` needs one. */
   readonly runner?: GraphRunner;
 }
 
 type Factory = (settings: PlannerSettings) => Planner;
 
-function autoPlanner({ classical = false }: PlannerSettings): Planner {
+function autoPlanner({ classical = false, objective = 'latency' }: PlannerSettings): Planner {
   return {
     name: 'auto',
     source: 'Annealing over general plans on the simulator',
-    plan: (task, options) => auto(task, { ...options, classical }),
+    plan: (task, options) => auto(task, { ...options, classical, objective }),
   };
 }
 

@@ -28,7 +28,7 @@ interface Options {
 export const DEFAULT_BUDGET_S = 5;
 
 function objective(text: string): Options['objective'] {
-  if (text !== 'latency') throw usage('--objective', 'latency (throughput is not planned for yet)', text);
+  if (text !== 'latency' && text !== 'throughput') throw usage('--objective', 'latency or throughput', text);
   return text;
 }
 
@@ -40,7 +40,12 @@ export function addPlan(program: Command): void {
     )
     .option('--planner <name>', `who plans: ${plannerNames.join(', ')}`, plannerName, 'auto')
     .option('--budget <s>', 'seconds that a search may take', seconds('--budget', 3600), DEFAULT_BUDGET_S)
-    .option('--objective <name>', 'what is made small: latency, of one image', objective, 'latency')
+    .option(
+      '--objective <name>',
+      'latency of one image, or throughput of a stream of them (auto only)',
+      objective,
+      'latency',
+    )
     .option('--classical', 'auto only: at most one part for each device and volume, in order, the head on one device')
     .option('--seed <n>', 'seed of the search', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--out <file>', 'write the plan into this file')
@@ -56,13 +61,17 @@ async function plan(path: string, options: Options): Promise<void> {
   const classical = options.classical === true;
   if (classical && options.planner !== 'auto')
     throw usage('--classical', '--planner auto', `with --planner ${options.planner}`);
+  if (options.objective === 'throughput' && options.planner !== 'auto')
+    throw usage('--objective throughput', '--planner auto', `with --planner ${options.planner}`);
   const { model, clusterName, task } = await readTask(path, options.cluster, modelOptions(options));
   const worker = new PlannerWorker();
   const progress = new Progress();
   const settings = { budgetMs: 1000 * options.budget, seed: options.seed };
   const planned = await worker
-    .plan({ planner: options.planner, classical, task, options: settings }, ({ done, bestMs, note }) =>
-      progress.update(`${options.planner}: ${Math.round(100 * done)} %, best ${ms(bestMs)} ${note}`),
+    .plan(
+      { planner: options.planner, classical, objective: options.objective, task, options: settings },
+      ({ done, bestMs, note }) =>
+        progress.update(`${options.planner}: ${Math.round(100 * done)} %, best ${ms(bestMs)} ${note}`),
     )
     .finally(() => progress.done());
   const alone = await worker
@@ -78,7 +87,9 @@ async function plan(path: string, options: Options): Promise<void> {
 
   const artifact = toPlan(task.workload, planned.plan, task.costs.length);
   if (options.out !== undefined) await writeArtifact(options.out, artifact);
-  const run = simulator(task).run(planned.plan);
+  const judge = simulator(task);
+  const run = judge.run(planned.plan);
+  const { periodMs } = judge.loads(planned.plan);
   const used = devicesUsed(planned.plan, run).map(nameOf);
   const { latencyMs, planMs, evaluations } = planned;
   const sentence = verdict({ latencyMs, used, devices: task.costs.length, alone });
@@ -90,6 +101,7 @@ async function plan(path: string, options: Options): Promise<void> {
       objective: options.objective,
       latencyMs,
       ips: 1000 / latencyMs,
+      periodMs,
       lowerBoundMs: bound.ms,
       lowerBoundReason: bound.reason,
       gap: latencyMs / bound.ms,
@@ -106,6 +118,10 @@ async function plan(path: string, options: Options): Promise<void> {
   }
   print(styled('bold', plain(`${model.name} on ${clusterName}, planned by ${options.planner}`)));
   print(`predicted     ${ms(latencyMs)} for one image, ${(1000 / latencyMs).toFixed(2)} images/s one after another`);
+  if (options.objective === 'throughput')
+    print(
+      `in a stream   one image every ${ms(periodMs)}, ${(1000 / periodMs).toFixed(2)} images/s with several in flight`,
+    );
   print(
     `lower bound   ${ms(bound.ms)}: no plan can be faster (${bound.reason}); this one takes ${(latencyMs / bound.ms).toFixed(2)}× that`,
   );
