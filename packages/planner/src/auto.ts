@@ -92,7 +92,8 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
     const length = ((1 - began) * share) / pool.length;
     for (const start of pool) {
       at += length;
-      const steps = annealing(start, evaluator, context, { until: at, hot, cold: COLD });
+      const others = [...next, ...pool].filter((other) => other !== start).map(({ state }) => state);
+      const steps = annealing(start, evaluator, { ...context, others }, { until: at, hot, cold: COLD });
       let step = steps.next();
       while (step.done !== true && evaluator.bestMs > lowerBoundMs * CLOSE) {
         await watch.pause(evaluator);

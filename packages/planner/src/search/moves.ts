@@ -371,6 +371,21 @@ function shiftEnd(state: PlanState, { random, geometry }: MoveContext): PlanStat
   return { ...state, volumes };
 }
 
+/** Takes the beginning from this plan and the rest from another, or the other way round. */
+function cross(state: PlanState, { random, geometry, others = [] }: MoveContext): PlanState | undefined {
+  if (others.length === 0 || state.volumes.length < 2) return undefined;
+  const other = random.pick(others);
+  const { end } = state.volumes[random.below(state.volumes.length - 1)] as SearchVolume;
+  const [upper, lower] = random.next() < 0.5 ? [state, other] : [other, state];
+  const volumes: SearchVolume[] = upper.volumes.filter((volume) => volume.end <= end);
+  const open = upper.volumes.find((volume) => volume.start <= end && volume.end > end);
+  if (open !== undefined) volumes.push({ start: open.start, end, parts: rescale(open.parts, geometry.rows(end)) });
+  for (const volume of lower.volumes) {
+    if (volume.end > end) volumes.push(volume.start > end ? volume : { ...volume, start: end + 1 });
+  }
+  return { ...lower, volumes };
+}
+
 /** Gives a volume the parts of the one before or behind it, at the same fractions. */
 function copyNeighbour(state: PlanState, { random, geometry }: MoveContext): PlanState | undefined {
   const { volumes } = state;
@@ -430,6 +445,7 @@ export const MOVES: readonly Move[] = [
   { name: 'remove a volume end', weight: 3, apply: removeEnd },
   { name: 'shift a volume end', weight: 4, apply: shiftEnd },
   { name: 'copy a neighbour', weight: 1.5, apply: copyNeighbour },
+  { name: 'cross with another plan', weight: 1, apply: cross },
   { name: 'run a part elsewhen', weight: 1, general: true, apply: rekey },
   { name: 'send in another order', weight: 0.2, general: true, apply: reorder },
   { name: 'change the head', weight: 2, apply: moveHead },
