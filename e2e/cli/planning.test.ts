@@ -128,7 +128,14 @@ describe('a plan for two devices', () => {
 });
 
 test('Ctrl-C ends a search at once', async () => {
-  const running = start(['plan', 'zoo:resnet50', '--cluster', cluster, '--budget', '600']);
+  const running = start([
+    'plan',
+    'zoo:yolov2',
+    '--cluster',
+    file('large.json', { ...two, types: { slow: { ...slow, memory_mb: 4000 } } }),
+    '--budget',
+    '600',
+  ]);
   await new Promise((resolve) => setTimeout(resolve, 2500));
   running.signal('SIGINT');
   const { code, stdout } = await running.done;

@@ -152,7 +152,12 @@ async function firstPool(
     if (evaluator.done > BASELINES_SHARE) break;
     const budgetMs = (BASELINES_SHARE - evaluator.done) * totalMs;
     const limit = budgetMs < Number.POSITIVE_INFINITY ? { budgetMs } : {};
-    take((await planner.plan(geometry.task, { ...limit, ...(options.signal && { signal: options.signal }) })).plan);
+    try {
+      take((await planner.plan(geometry.task, { ...limit, ...(options.signal && { signal: options.signal }) })).plan);
+    } catch (error) {
+      // Where memory is scarce a baseline may find nothing that fits; the search may all the same.
+      if (!(error instanceof DistrEdgeError && error.code === 'PLAN_INVALID')) throw error;
+    }
     await watch.pause(evaluator);
   }
   return pool;
