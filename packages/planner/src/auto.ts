@@ -49,9 +49,9 @@ const STARTS_SHARE = 0.2;
 const BASELINES_SHARE = 0.35;
 /** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
 const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
-  { survivors: 10, share: 0.35, hot: 0.005 },
-  { survivors: 4, share: 0.3, hot: 0.0025 },
-  { survivors: 1, share: 0.35, hot: 0.00125 },
+  { survivors: 10, share: 0.35, hot: 0.0025 },
+  { survivors: 4, share: 0.3, hot: 0.0012 },
+  { survivors: 1, share: 0.35, hot: 0.0006 },
 ];
 const COLD = 0.0002;
 /** A plan this close to a bound is as good as optimal. */
