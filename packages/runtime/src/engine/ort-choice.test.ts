@@ -7,6 +7,7 @@ import { OrtEngine } from './ort-node.js';
 const FROM_MESSAGE: DeviceStep['inputs'] = [{ port: 'in0', message: 0, offset: 0, dtype: 'float32', shape: [1] }];
 const FROM_SLOT: DeviceStep['inputs'] = [{ port: 'in0', slot: 0 }];
 const SENDS: DeviceStep['sends'] = [{ message: 1, to: 1, bytes: 8, pieces: [{ output: 0, offset: 0 }] }];
+const LARGE_SENDS: DeviceStep['sends'] = [{ message: 1, to: 1, bytes: 1e6, pieces: [{ output: 0, offset: 0 }] }];
 
 function step(volume: number, more: Partial<DeviceStep>): DeviceStep {
   const nothing = { inputs: FROM_MESSAGE, outputs: [], sends: SENDS, release: [] };
@@ -31,12 +32,17 @@ describe('the thread that onnxruntime computes on', () => {
     expect(onCallingThread(step(0, {}), step(1, {}), step(2, { sends: [] }))).toBe(true);
   });
 
-  it('is one of its own where the next step goes on while rows are sent', () => {
-    expect(onCallingThread(step(0, {}), step(1, { inputs: FROM_SLOT }))).toBe(false);
+  it('is one of its own where the next step goes on while many rows are sent', () => {
+    expect(onCallingThread(step(0, { sends: LARGE_SENDS }), step(1, { inputs: FROM_SLOT }))).toBe(false);
   });
 
-  it('is one of its own where the device has several parts of a volume', () => {
-    expect(onCallingThread(step(0, { part: 0 }), step(0, { part: 1 }))).toBe(false);
+  it('is the calling one where the next step goes on while the kernel keeps the few rows that are sent', () => {
+    expect(onCallingThread(step(0, {}), step(1, { inputs: FROM_SLOT }))).toBe(true);
+  });
+
+  it('is one of its own where the device has several parts of a volume and exchanges many rows', () => {
+    expect(onCallingThread(step(0, { part: 0 }), step(0, { part: 1, sends: LARGE_SENDS }))).toBe(false);
+    expect(onCallingThread(step(0, { part: 0 }), step(0, { part: 1 }))).toBe(true);
   });
 
   it('is one of its own where a step would hold the calling thread up for seconds', () => {
