@@ -6,6 +6,7 @@ export { createOrtEngineFor } from './engine/ort-choice.js';
 export { createOrtEngine } from './engine/ort-node.js';
 export { ENGINE_NAME } from './engine/ort-session.js';
 export { createOrtWorkerEngine } from './engine/ort-worker.js';
+export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
 export { runWholeModel } from './engine/whole-run.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
