@@ -73,6 +73,7 @@ export { type AttributeValue, attributeProto, type Graph, type Node, type Tensor
 export { exposeValues, resolutionOf, valuesBeforeJumps, withOutputs } from './graph/jumps.js';
 export { externalLocations, type LoadOptions, loadGraph } from './graph/load.js';
 export type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } from './onnx/proto.js';
+export { placeholderWeights, withoutWeights } from './onnx/skeleton.js';
 export { dtypeNumber, externalProtoOf, numbers, protoOf } from './onnx/tensor-proto.js';
 export { encodeModelPieces, encodeModelProto } from './onnx/wire.js';
 export { isGather, type Plan, type PlanGather, type PlanPart, type PlanVolume, parsePlan } from './plan/plan.js';
