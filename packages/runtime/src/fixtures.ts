@@ -75,7 +75,9 @@ export class FakeEngine implements Engine {
     const at = this.#runs;
     this.#runs += 1;
     await this.#mischief(at, 'run');
-    const step = this.#steps[at % this.#steps.length] as DeviceStep;
+    // Calls of several images may take turns; a fixed call says which step it is.
+    const { step: own = at % this.#steps.length } = call as EngineCall & { readonly step?: number };
+    const step = this.#steps[own] as DeviceStep;
     const outputs = step.outputs
       .filter(({ port }) => call.outputs.some(({ name, fetch }) => name === port && fetch))
       .map(({ dtype, shape }): Tensor => {
@@ -86,7 +88,10 @@ export class FakeEngine implements Engine {
   }
 
   async fix(calls: readonly FixedCall[]): Promise<FixedCalls> {
-    return new FixedByRun(this, calls);
+    return new FixedByRun(
+      this,
+      calls.map((call, step) => ({ ...call, step })),
+    );
   }
 
   async unload(): Promise<void> {}

@@ -17,5 +17,7 @@ export { profileFolder, readCachedProfile, writeCachedProfile } from './profile/
 export { answerMessages, type LinkFigures, measureLink, measureLoopback } from './profile/link.js';
 export { type MeasureOptions, measureProfile, modelHash } from './profile/measure.js';
 export type { MeasureClock } from './profile/sampler.js';
+export { MAX_IN_FLIGHT } from './protocol.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
 export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
+export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';

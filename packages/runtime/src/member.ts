@@ -20,8 +20,8 @@ interface MemberOwner {
   /** The buffer for a result; throws `PROTOCOL` for any that is not awaited. */
   allocate(device: number, header: FrameHeader): Uint8Array;
   receive(frame: Frame): void;
-  /** The first error counts. */
-  fail(error: Error): void;
+  /** The first error counts; `device` is the one to blame, if one is. */
+  fail(error: Error, device?: number): void;
 }
 
 /** For how long a provider that says it lost another one is not believed: the other one's link may say more. */
@@ -88,6 +88,7 @@ export class Member {
       token: string;
       peers: string[];
       requestMs: number;
+      inFlight: number;
       part: ReturnType<typeof deviceProgram>['program'];
       models: readonly Program['models'][number][];
     },
@@ -100,6 +101,7 @@ export class Member {
       token: job.token,
       peers: job.peers,
       requestMs: job.requestMs,
+      inFlight: job.inFlight,
       program: job.part,
     });
     this.#loading = true;
@@ -174,6 +176,7 @@ export class Member {
           where: this.#where,
           hint: 'is the process frozen or the network cut?',
         }),
+        this.device,
       );
       return;
     }
@@ -191,8 +194,8 @@ export class Member {
       // The neighbour's own link tells better why it is gone: give it a moment to. Meanwhile this provider hangs up, too.
       if (lost) {
         this.#blames = true;
-        setTimeout(() => this.#fail(error), BLAME_MS);
-      } else this.#fail(error);
+        setTimeout(() => this.#fail(error, message.peer), BLAME_MS);
+      } else this.#fail(error, error.code === 'DEADLINE' ? undefined : this.device);
       return;
     }
     const at = this.#waiting.findIndex(({ type }) => type === message.type);
@@ -227,6 +230,7 @@ export class Member {
           hint: 'is something else listening at this address?',
           cause: error,
         }),
+        this.device,
       );
       return;
     }
@@ -236,13 +240,14 @@ export class Member {
         hint: 'did its process end?',
         cause: error,
       }),
+      this.device,
     );
   }
 
-  #fail(error: Error): void {
+  #fail(error: Error, blamed: number | undefined): void {
     this.#failure ??= error;
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
-    this.#owner.fail(this.#failure);
+    this.#owner.fail(this.#failure, blamed);
   }
 
   close(error?: Error): void {

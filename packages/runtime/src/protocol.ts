@@ -13,6 +13,8 @@ export const PROTOCOL_VERSION = 1;
 export const BEGIN_CHANNEL = 0xffff_ffff;
 /** Largest control message. Programs of deep networks on many devices stay well under it. */
 export const MAX_CONTROL_BYTES: number = 64 * 2 ** 20;
+/** The most images that may be in flight on one program: every device holds memory for as many. */
+export const MAX_IN_FLIGHT = 64;
 /** Blobs travel in frames of this size, so that a link is never blocked by one for long. */
 export const BLOB_CHUNK_BYTES: number = 8 * 2 ** 20;
 
@@ -49,6 +51,8 @@ export interface Prepare {
   readonly peers: readonly string[];
   /** Longest time one request may take on the device, in ms. */
   readonly requestMs: number;
+  /** How many requests may be open at once. Default 1. */
+  readonly inFlight?: number | undefined;
   /** A `DeviceProgram`, unchecked. */
   readonly program?: unknown;
 }
@@ -125,6 +129,7 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
       .int()
       .min(1)
       .max(2 ** 31 - 1),
+    inFlight: z.int().min(1).max(MAX_IN_FLIGHT).optional(),
     program: z.unknown(),
   }),
   z.strictObject({ type: z.literal('ready'), residentBytes: z.number().min(0) }),

@@ -193,8 +193,8 @@ describe('a requester that breaks the protocol', () => {
     [
       'the same rows twice',
       async (end) => {
-        await end.send(FrameKind.data, 2, channel, bytes);
-        await end.send(FrameKind.data, 2, channel, bytes);
+        await end.send(FrameKind.data, 1, channel, bytes);
+        await end.send(FrameKind.data, 1, channel, bytes);
       },
     ],
   ])('%s, when it is ready: its job ends', async (_, misbehave) => {

@@ -241,6 +241,7 @@ class Session {
     const job = new Job({
       program,
       engine: options.createEngine(program),
+      inFlight: message.inFlight ?? 1,
       requestMs: message.requestMs,
       busyWaitMs: options.busyWaitMs,
       failed: (error, peer) => void this.#refuse(error, peer),

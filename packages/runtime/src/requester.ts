@@ -1,23 +1,17 @@
 /**
  * The requester: prepares a program on its providers, hands each image's rows out, and puts the results together. It
- * computes nothing. Whatever goes wrong with a provider ends the cluster with an error that names it; the caller's image is
- * never left waiting.
+ * computes nothing. As many images are open at once as the program was prepared for; each opens when the one so many before
+ * it has come back, which is what the providers' memory rests on (`pipeline.ts`). Whatever goes wrong with a provider ends
+ * the cluster with an error that names it; the caller's image is never left waiting.
  */
 import { randomBytes } from 'node:crypto';
-import {
-  byteLength,
-  DistrEdgeError,
-  deviceProgram,
-  type Program,
-  pasteRows,
-  REQUESTER,
-  sliceRows,
-  type Tensor,
-} from '@distredge/core';
+import { DistrEdgeError, deviceProgram, type Program, REQUESTER, type Tensor } from '@distredge/core';
 import type { Frame, FrameHeader, Transport } from './link/link.js';
 import { blobsOf } from './loader.js';
 import { Member } from './member.js';
-import { layOut, now, within } from './protocol.js';
+import { checkInputs, OpenImage } from './open-image.js';
+import { MAX_IN_FLIGHT, now, within } from './protocol.js';
+import { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 
 export interface ConnectOptions {
   readonly transport: Transport;
@@ -29,6 +23,11 @@ export interface ConnectOptions {
   readonly prepareMs?: number;
   /** One image, from first row sent to last row received. Default 60000 ms. */
   readonly requestMs?: number;
+  /**
+   * Images that may be under way at once, 1 to 64. Every device holds memory for the rows and results of as many. Default 1:
+   * the least memory, and nothing to wait for but one's own image.
+   */
+  readonly inFlight?: number;
   /** A provider that does not answer for so long is lost. Default 5000 ms. */
   readonly silenceMs?: number;
   /** Told about progress while weights travel: bytes sent so far of all. */
@@ -49,23 +48,20 @@ export interface RunTrace {
   readonly residentBytes: readonly (number | undefined)[];
 }
 
-export interface Cluster {
+export interface Cluster extends Lane {
   readonly program: Program;
-  /** Computes one image. Requests are served one at a time, in order of calls. */
+  /** Computes one image. May be called again before it is done: images are computed in order of calls, `inFlight` at once. */
   infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /**
+   * Computes a stream of images; results come in the order of the images. Images are taken from their source as there is
+   * room for them. The stream ends with the first error.
+   */
+  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
   /** The timeline of the last image. */
   trace(): Promise<RunTrace>;
+  /** Devices that the cluster's failure is blamed on; empty while nothing failed, or nobody is to blame. */
+  readonly lost: ReadonlySet<number>;
   close(): Promise<void>;
-}
-
-/** What is open for the image under way. */
-interface Pending {
-  readonly request: number;
-  readonly outputs: Record<string, Tensor>;
-  readonly missing: Set<number>;
-  readonly arrivals: { message: number; arrived: number }[];
-  resolve(): void;
-  reject(error: Error): void;
 }
 
 /** Connects to the providers, loads every device's part, and waits until all are ready. */
@@ -75,6 +71,13 @@ export async function connect(program: Program, options: ConnectOptions): Promis
     throw new DistrEdgeError('USAGE', 'there is not one address for each device of the plan', {
       expected: `${plan.devices} addresses`,
       got: `${options.addresses.length}`,
+    });
+  }
+  const { inFlight = 1 } = options;
+  if (!Number.isInteger(inFlight) || inFlight < 1 || inFlight > MAX_IN_FLIGHT) {
+    throw new DistrEdgeError('USAGE', 'so many images cannot be in flight', {
+      expected: `a whole number from 1 to ${MAX_IN_FLIGHT}`,
+      got: `${inFlight}`,
     });
   }
   const cluster = new Requester(program, options);
@@ -87,23 +90,38 @@ export async function connect(program: Program, options: ConnectOptions): Promis
   }
 }
 
+/** Images that may wait for their turn: a caller who hands in more without waiting has lost count. */
+const MAX_WAITING = 4096;
+
+/** An image that waits for room. */
+interface Waiting {
+  start(): void;
+  reject(error: Error): void;
+}
+
 class Requester implements Cluster {
   readonly program: Program;
+  readonly inFlight: number;
+  readonly lost: Set<number> = new Set();
   readonly #options: ConnectOptions;
   readonly #members = new Map<number, Member>();
+  /** Messages with results. */
+  readonly #results: readonly number[];
+  /** One buffer for each result: a link reads one frame at a time, and its rows are taken over at once. */
+  readonly #landing = new Map<number, Uint8Array>();
+  readonly #open = new Map<number, OpenImage>();
+  readonly #waiting: Waiting[] = [];
   #request = 0;
-  #queue: Promise<unknown> = Promise.resolve();
-  #pending: Pending | undefined;
   #failure: Error | undefined;
   #closed = false;
-  #started = 0;
-  #totalMs = 0;
-  #arrivals: { message: number; arrived: number }[] = [];
+  #last: { readonly started: number; readonly totalMs: number; readonly image: OpenImage } | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
 
   constructor(program: Program, options: ConnectOptions) {
     this.program = program;
+    this.inFlight = options.inFlight ?? 1;
     this.#options = options;
+    this.#results = program.messages.flatMap(({ to }, index) => (to === REQUESTER ? [index] : []));
   }
 
   async open(): Promise<void> {
@@ -137,6 +155,7 @@ class Requester implements Cluster {
             token,
             peers: [...addresses],
             requestMs,
+            inFlight: this.inFlight,
             part,
             models: models.map((model) => program.models[model] as Program['models'][number]),
           },
@@ -148,87 +167,78 @@ class Requester implements Cluster {
   }
 
   infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
-    const result = this.#queue.then(() => this.#infer(inputs));
-    this.#queue = result.catch(() => undefined);
-    return result;
+    return new Promise((resolve, reject) => {
+      const ended = this.#ended();
+      if (ended !== undefined) throw ended;
+      checkInputs(inputs, this.program);
+      const start = (): void => {
+        this.#run(inputs).then(resolve, reject);
+      };
+      if (this.#open.size < this.inFlight) start();
+      else if (this.#waiting.length < MAX_WAITING) this.#waiting.push({ start, reject });
+      else throw new DistrEdgeError('USAGE', 'too many images wait for their turn', { expected: `≤ ${MAX_WAITING}` });
+    });
   }
 
-  async #infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
-    if (this.#failure !== undefined) throw this.#failure;
-    if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the cluster is closed');
-    const { graph, messages, values } = this.program;
-    for (const name of graph.inputs) checkInput(name, inputs[name], this.program);
+  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined> {
+    return streamImages([this], images, options);
+  }
+
+  #ended(): Error | undefined {
+    return this.#failure ?? (this.#closed ? new DistrEdgeError('CANCELLED', 'the cluster is closed') : undefined);
+  }
+
+  /** Opens a request and waits for its results. */
+  async #run(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    const { messages } = this.program;
     this.#request += 1;
-    const request = this.#request;
-    const outputs = Object.fromEntries(
-      graph.outputs.map((name): [string, Tensor] => [name, emptyOutput(name, inputs, this.program)]),
-    );
-    const landing = messages.flatMap(({ to }, index) => (to === REQUESTER ? [index] : []));
-    const started = now();
-    const done = new Promise<void>((resolve, reject) => {
-      this.#pending = { request, outputs, missing: new Set(landing), arrivals: [], resolve, reject };
-    });
+    const image = new OpenImage(this.#request, this.program, inputs, this.#results);
+    const { request } = image;
+    // Outputs that are inputs are there at once.
+    if (this.#results.length === 0) return image.outputs;
+    this.#open.set(request, image);
     const sends = [...this.#members.values()].map((member) => member.begin(request));
     messages.forEach((message, index) => {
       if (message.from !== REQUESTER) return;
-      const parts = message.pieces.map(({ value, range, offset }) => {
-        const input = inputs[value] as Tensor;
-        const axis = values.get(value)?.axis;
-        return { offset, data: axis === undefined ? input.data : sliceRows(input, axis, range).data };
-      });
-      sends.push((this.#members.get(message.to) as Member).data(request, index, layOut(parts, message.bytes)));
+      sends.push((this.#members.get(message.to) as Member).data(request, index, image.payload(message)));
     });
-    const all = Promise.all([done, ...sends]);
+    const all = Promise.all([image.done, ...sends]);
+    all.catch(() => undefined);
     try {
       const { requestMs = 60_000 } = this.#options;
-      if (landing.length > 0) await within(all, requestMs, 'the image was not done', () => this.#missingFrom());
+      await within(all, requestMs, 'the image was not done', () => image.missingFrom());
     } catch (error) {
       this.fail(error instanceof Error ? error : new Error(String(error)));
       throw this.#failure ?? error;
-    } finally {
-      all.catch(() => undefined);
-      this.#arrivals = this.#pending?.arrivals ?? [];
-      this.#pending = undefined;
     }
-    this.#started = started;
-    this.#totalMs = now() - started;
-    return outputs;
-  }
-
-  /** For messages: the devices whose results are not here yet. */
-  #missingFrom(): string {
-    const devices = [...(this.#pending?.missing ?? [])].map((message) => this.program.messages[message]?.from);
-    return `waiting for ${[...new Set(devices)].map((device) => `device ${device}`).join(', ')}`;
+    return image.outputs;
   }
 
   /** The buffer for a result; throws `PROTOCOL` for any that is not awaited. */
   allocate(device: number, header: FrameHeader): Uint8Array {
-    const message = this.program.messages[header.channel];
-    const pending = this.#pending;
-    const awaited = pending?.request === header.request && pending.missing.has(header.channel);
-    if (!awaited || message === undefined || message.from !== device || message.bytes !== header.length) {
+    const { channel, request, length } = header;
+    const message = this.program.messages[channel];
+    const awaited = this.#open.get(request)?.missing.has(channel) ?? false;
+    if (!awaited || message === undefined || message.from !== device || message.bytes !== length) {
       throw new DistrEdgeError('PROTOCOL', 'a provider sent rows that nobody asked for', {
-        where: `device ${device}, message ${header.channel} of request ${header.request}`,
-        got: `${header.length} bytes`,
+        where: `device ${device}, message ${channel} of request ${request}`,
+        got: `${length} bytes`,
       });
     }
-    return new Uint8Array(header.length);
+    const buffer = this.#landing.get(channel) ?? new Uint8Array(length);
+    this.#landing.set(channel, buffer);
+    return buffer;
   }
 
-  receive(frame: Frame): void {
-    const pending = this.#pending;
-    const message = this.program.messages[frame.channel];
-    if (pending === undefined || message === undefined) return;
-    for (const { value, range, dtype, shape, offset } of message.pieces) {
-      const data = frame.payload.subarray(offset, offset + byteLength(dtype, shape));
-      const axis = this.program.values.get(value)?.axis;
-      const target = pending.outputs[value] as Tensor;
-      if (axis === undefined) target.data.set(data);
-      else pasteRows(target, axis, range.from, { dtype, shape, data });
-    }
-    pending.arrivals.push({ message: frame.channel, arrived: now() });
-    pending.missing.delete(frame.channel);
-    if (pending.missing.size === 0) pending.resolve();
+  receive({ request, channel, payload }: Frame): void {
+    const image = this.#open.get(request);
+    if (image === undefined) return;
+    image.receive(channel, payload);
+    if (image.missing.size > 0) return;
+    this.#open.delete(request);
+    this.#last = { started: image.started, totalMs: now() - image.started, image };
+    image.resolve();
+    this.#waiting.shift()?.start();
   }
 
   async trace(): Promise<RunTrace> {
@@ -238,9 +248,9 @@ class Requester implements Cluster {
     members.forEach((member, index) => {
       residentBytes[member.device] = traces[index]?.residentBytes;
     });
-    const since = (time: number): number => time - this.#started;
+    const since = (time: number): number => time - (this.#last?.started ?? 0);
     return {
-      totalMs: this.#totalMs,
+      totalMs: this.#last?.totalMs ?? 0,
       steps: traces.flatMap(({ steps }) =>
         steps.map(({ step, start, end, waitFrom }) => ({
           step,
@@ -249,53 +259,35 @@ class Requester implements Cluster {
           end: since(end),
         })),
       ),
-      messages: [...traces.flatMap(({ messages }) => messages), ...this.#arrivals].map(({ message, arrived }) => ({
-        message,
-        arrived: since(arrived),
-      })),
+      messages: [...traces.flatMap(({ messages }) => messages), ...(this.#last?.image.arrivals ?? [])].map(
+        ({ message, arrived }) => ({ message, arrived: since(arrived) }),
+      ),
       residentBytes,
     };
   }
 
-  /** Ends the cluster: the image under way fails with this error, later ones too. The first error counts. */
-  fail(error: Error): void {
+  /**
+   * Ends the cluster: images under way fail with this error, later ones too. The first error counts, and the device that it
+   * comes from, if one is to blame.
+   */
+  fail(error: Error, device?: number): void {
     if (this.#failure !== undefined || this.#closed) return;
     this.#failure = error;
-    clearInterval(this.#heartbeat);
-    this.#pending?.reject(error);
+    if (device !== undefined) this.lost.add(device);
+    this.#end(error);
     for (const member of this.#members.values()) member.close(error);
+  }
+
+  #end(error: Error): void {
+    clearInterval(this.#heartbeat);
+    for (const image of this.#open.values()) image.reject(error);
+    this.#open.clear();
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    clearInterval(this.#heartbeat);
-    this.#pending?.reject(new DistrEdgeError('CANCELLED', 'the cluster was closed'));
+    this.#end(new DistrEdgeError('CANCELLED', 'the cluster was closed'));
     for (const member of this.#members.values()) member.close();
   }
-}
-
-function checkInput(name: string, tensor: Tensor | undefined, { graph }: Program): void {
-  const type = graph.types.get(name);
-  const wanted = `${type?.dtype} [${type?.shape?.join(', ')}]`;
-  if (tensor === undefined)
-    throw new DistrEdgeError('SHAPE_MISMATCH', 'an input is missing', { where: `input '${name}'`, expected: wanted });
-  const fits =
-    tensor.dtype === type?.dtype &&
-    tensor.shape.join() === type.shape?.join() &&
-    tensor.data.byteLength === byteLength(tensor.dtype, tensor.shape);
-  if (!fits) {
-    throw new DistrEdgeError('SHAPE_MISMATCH', 'an input has another type or shape than the model was prepared for', {
-      where: `input '${name}'`,
-      expected: wanted,
-      got: `${tensor.dtype} [${tensor.shape.join(', ')}]`,
-    });
-  }
-}
-
-/** An output's tensor, to be filled; an output that is an input is that input. */
-function emptyOutput(name: string, inputs: Readonly<Record<string, Tensor>>, { values }: Program): Tensor {
-  const given = inputs[name];
-  if (given !== undefined) return given;
-  const { dtype = 'float32', shape = [] } = values.get(name) ?? {};
-  return { dtype, shape, data: new Uint8Array(byteLength(dtype, shape)) };
 }
