@@ -1,0 +1,63 @@
+/** What the testbed says to its processes, and what they answer. Plain data, over the channel between parent and child. */
+import type { Plan } from '@distredge/core';
+
+/** How a member is told who it is: its only argument, as JSON. */
+export interface MemberSettings {
+  /** 0 is the requester, device i is i + 1. */
+  readonly member: number;
+  /** The access point's socket; undefined where links are shared freely. */
+  readonly accessPoint?: string;
+}
+
+/** What a member must do. Every order is answered by a `Done` or a `Failed` with its number. */
+export type Order =
+  /** How long steps take on this device, by number in the program, and messages from each member; model times, ms. */
+  | {
+      readonly kind: 'pace';
+      readonly stepMs: Readonly<Record<number, number>>;
+      readonly latencyMs: readonly number[];
+      /** Whether images are computed once and then only paced. */
+      readonly reuse: boolean;
+    }
+  /** From now on times are those of the model, multiplied by this; 0: nothing waits. */
+  | { readonly kind: 'dilate'; readonly dilation: number }
+  /** The requester: connects the devices for a plan and runs one image, which is compared with the unsplit model's result. */
+  | {
+      readonly kind: 'prepare';
+      readonly model: string;
+      readonly plan: Plan;
+      readonly addresses: readonly string[];
+      readonly requestMs: number;
+    }
+  /** The requester: runs images one after another. */
+  | { readonly kind: 'measure'; readonly images: number }
+  /** The requester: disconnects. */
+  | { readonly kind: 'release' }
+  /** A device: how often, and by how much at most, computing took longer than it may; and begins to count anew. */
+  | { readonly kind: 'lateness' };
+
+export interface Prepared {
+  /** Largest difference to the unsplit model, as a share of the range of its results. */
+  readonly difference: number;
+}
+
+export interface Measured {
+  /** Each image, in ms as waited. */
+  readonly ms: readonly number[];
+  /** As above, the largest of all images. */
+  readonly difference: number;
+  /** Of the last image: when steps ran and messages arrived, ms as waited, by number in the program. */
+  readonly steps: readonly { readonly step: number; readonly start: number; readonly end: number }[];
+  readonly messages: readonly { readonly message: number; readonly arrived: number }[];
+}
+
+export interface Lateness {
+  readonly times: number;
+  readonly worstMs: number;
+}
+
+export type Asked = { readonly id: number; readonly order: Order };
+export type Answer =
+  | { readonly ready: string }
+  | { readonly id: number; readonly done: unknown }
+  | { readonly id: number; readonly failed: Readonly<Record<string, string>> };
