@@ -107,7 +107,7 @@ describe.concurrent('Ctrl-C', () => {
 
 describe.concurrent('a kill', () => {
   test('that is polite ends a command as Ctrl-C does, with the code of its own', async () => {
-    const running = start(['bench', long, '--workers', '2', '--rounds', '1000']);
+    const running = start(['bench', long, '--workers', '2', '--volumes', 'blocks', '--rounds', '1000']);
     await withProviders(running);
     running.signal('SIGTERM');
     expect((await ended(running)).code).toBe(143);

@@ -1,6 +1,8 @@
 /** Models that are right but unusual, divided over processes of their own and compared with the unsplit run. */
 
+import { readdirSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { distredge, folder, json } from '../support/cli.js';
@@ -134,9 +136,26 @@ describe('inspect', () => {
 });
 
 test('bench prints one JSON object with its ratios', async () => {
-  const outcome = await distredge(['bench', dir.file('bench.onnx', smallCnn()), '--rounds', '2', '--json']);
+  const model = dir.file('bench.onnx', smallCnn());
+  const outcome = await distredge(['bench', model, '--volumes', 'blocks', '--rounds', '2', '--json']);
   expect([outcome.code, outcome.stderr]).toEqual([0, '']);
-  const { speedup, threadsSpeedup } = json(outcome);
+  const { speedup, threadsSpeedup, split } = json(outcome);
   expect(speedup).toBeGreaterThan(0);
   expect(threadsSpeedup).toBeGreaterThan(0);
+  expect(split).toMatchObject({ plannedBy: 'given' });
+});
+
+test('bench plans from a profile that it measures once, and times the better of that plan and the rule', async () => {
+  const model = dir.file('planned.onnx', smallCnn());
+  const cache = { XDG_CACHE_HOME: join(dir.path, 'cache') };
+  const outcome = await distredge(['bench', model, '--rounds', '2', '--json'], cache);
+  expect([outcome.code, outcome.stderr]).toEqual([0, '']);
+  const { split } = json(outcome) as { split: { plannedBy: string; medianMs: number } };
+  expect(['planner', 'rule']).toContain(split.plannedBy);
+  expect(split.medianMs).toBeGreaterThan(0);
+  const kept = readdirSync(join(cache.XDG_CACHE_HOME, 'distredge', 'profiles'));
+  expect(kept).toHaveLength(1);
+  expect(
+    JSON.parse(readFileSync(join(cache.XDG_CACHE_HOME, 'distredge', 'profiles', kept[0] ?? ''), 'utf8')),
+  ).toHaveProperty('link');
 });

@@ -1,10 +1,11 @@
 /** `distredge bench`: split over N cores against one core and against onnxruntime's own N threads, taking turns. */
-import type { VolumeRule } from '@distredge/core';
+import type { Program, VolumeRule } from '@distredge/core';
 import type { Command } from 'commander';
 import { median } from '../median.js';
 import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import { modelOptions, planOption, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { ms, Progress, print, printJson, styled, table } from '../output.js';
+import { planHere } from '../plan-here.js';
 import { readPlan } from '../planning.js';
 import {
   compileAs,
@@ -24,7 +25,7 @@ interface Options {
   readonly workers: number;
   readonly rounds: number;
   readonly seed: number;
-  readonly volumes: VolumeRule;
+  readonly volumes: VolumeRule | 'planned';
   readonly weights?: number[];
   readonly plan?: string;
   readonly json?: true;
@@ -43,7 +44,12 @@ export function addBench(program: Command): void {
     .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, MAX_WORKERS), 2)
     .option('--rounds <n>', 'timed rounds', wholeNumber('--rounds', 1, 10_000), 15)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
-    .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
+    .option(
+      '--volumes <rule>',
+      'planned (from a measured profile, and tried against blocks), blocks, layers or a number of volumes',
+      (text) => (text === 'planned' ? text : volumeRule(text)),
+      'planned',
+    )
     .option('--weights <list>', 'relative share of each provider (default: equal)', weightList)
     .addOption(planOption(['workers', 'volumes', 'weights']))
     .option('--json', 'print one JSON object')
@@ -57,16 +63,26 @@ export function addBench(program: Command): void {
 /** Idle threads of the engine spin for a while after a run; let them sleep before the next thing is timed. */
 const REST_MS = 30;
 
+/** How to divide the model; undefined where that is to be planned. */
+async function divisionOf({ plan, volumes, weights, workers }: Options): Promise<Division | undefined> {
+  if (plan !== undefined) return readPlan(plan);
+  if (volumes !== 'planned') return { volumes, weights: sharesOf(weights, workers) };
+  // Shares that are given are not to be planned.
+  return weights === undefined ? undefined : { volumes: 'blocks', weights: sharesOf(weights, workers) };
+}
+
 async function bench(path: string, options: Options): Promise<void> {
-  const division: Division =
-    options.plan === undefined
-      ? { volumes: options.volumes, weights: sharesOf(options.weights, options.workers) }
-      : await readPlan(options.plan);
-  const workers = 'devices' in division ? localCount(division, options.plan) : options.workers;
+  const division = await divisionOf(options);
+  const workers =
+    division !== undefined && 'devices' in division ? localCount(division, options.plan) : options.workers;
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
-  const program = compileAs(model.graph, division, options.plan);
+  const given = division === undefined ? undefined : compileAs(model.graph, division, options.plan);
   const providers = await localProviders(workers);
+  const { program, by }: { program: Program; by: 'planner' | 'rule' | 'given' } =
+    given === undefined
+      ? await planHere(model.graph, model.name, inputs, providers.addresses)
+      : { program: given, by: 'given' };
   const cluster = await prepare(program, providers.addresses);
   const single = await openUnsplit(model);
   const threads = await openUnsplit(model, workers);
@@ -109,6 +125,7 @@ async function bench(path: string, options: Options): Promise<void> {
     split: {
       medianMs: split,
       volumes: facts.volumes,
+      plannedBy: by,
       splitFlopShare: facts.splitFlopShare,
       residentBytes: trace.residentBytes,
     },

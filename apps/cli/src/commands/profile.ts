@@ -1,22 +1,12 @@
 /** `distredge profile`: measures what this machine takes for the ops of a model over rows. */
-import { cpus, hostname, totalmem } from 'node:os';
-import { analyse, type Profile, workloadOf } from '@distredge/core';
-import {
-  createOrtEngine,
-  ENGINE_NAME,
-  measureLoopback,
-  measureProfile,
-  modelHash,
-  profileFolder,
-  readCachedProfile,
-  writeCachedProfile,
-} from '@distredge/runtime';
+import { analyse, type Profile } from '@distredge/core';
+import { profileFolder } from '@distredge/runtime';
 import type { Command } from 'commander';
 import { writeArtifact } from '../json-file.js';
-import { onEnd } from '../lifecycle.js';
 import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import { modelOptions, wholeNumber, withShapes } from '../options.js';
-import { ms, Progress, plain, print, printJson, styled, table } from '../output.js';
+import { ms, plain, print, printJson, styled, table } from '../output.js';
+import { profileHere } from '../profile-here.js';
 
 interface Options {
   readonly out?: string;
@@ -37,7 +27,7 @@ export function addProfile(program: Command): void {
     )
     .option('--out <file>', 'also write the profile to a file')
     .option('--threads <n>', 'threads for one op, as the provider will use', wholeNumber('--threads', 1, 256), 1)
-    .option('--budget <seconds>', 'how long to measure', wholeNumber('--budget', 1, 3600), 8)
+    .option('--budget <seconds>', 'how long to measure', wholeNumber('--budget', 1, 3600), 6)
     .option('--link', 'also measure a link between two processes of this machine')
     .option('--no-cache', 'measure again, and do not keep the profile')
     .option('--json', 'print the profile as one JSON object')
@@ -48,70 +38,18 @@ export function addProfile(program: Command): void {
     .action(profile);
 }
 
-/** Memory that models and rows may take, in 10⁶ bytes: what the machine, or this process's share of it, has. */
-function memoryMb(): number {
-  const constrained = process.constrainedMemory?.() ?? 0;
-  const bytes = constrained > 0 ? Math.min(constrained, totalmem()) : totalmem();
-  return Math.floor(bytes / 1e6);
-}
-
 async function profile(path: string, options: Options): Promise<void> {
   const { graph, name } = await readModel(path, modelOptions(options));
-  const analysis = analyse(graph);
-  const device = { id: hostname(), engine: ENGINE_NAME, threads: options.threads, cpu: cpus()[0]?.model ?? 'unknown' };
-  const key = { device, model: { name, hash: modelHash(analysis) } };
-  const kept = options.cache ? await readCachedProfile(key) : undefined;
-  const found = kept !== undefined && (options.link === undefined || kept.link !== undefined) ? kept : undefined;
-  const result = found ?? (await measured());
-  if (found === undefined && options.cache) await keep(result);
+  const { threads, budget, cache, link = false } = options;
+  const { profile: result, kept } = await profileHere(analyse(graph), name, {
+    threads,
+    budgetMs: 1000 * budget,
+    cache,
+    link,
+  });
   if (options.out !== undefined) await writeArtifact(options.out, result);
   if (options.json) printJson(result);
-  else show(result, found !== undefined, options.out);
-
-  async function measured(): Promise<Profile> {
-    const stop = new AbortController();
-    const engine = createOrtEngine({ threads: options.threads });
-    onEnd(async () => {
-      stop.abort();
-      await engine.close();
-    });
-    const progress = new Progress();
-    try {
-      const profile = await measureProfile(analysis, workloadOf(analysis, name), {
-        engine,
-        threads: options.threads,
-        device,
-        memoryMb: memoryMb(),
-        budgetMs: options.budget * 1000,
-        signal: stop.signal,
-        onProgress: (done, note) => progress.update(`${bar(done)} ${note}`),
-      });
-      if (options.link === undefined) return profile;
-      progress.update('measuring a link');
-      const { mbps, latencyMs } = await measureLoopback();
-      return { ...profile, link: { mbps, latency_ms: latencyMs } };
-    } finally {
-      progress.done();
-      await engine.close();
-    }
-  }
-}
-
-/** That a profile cannot be kept is worth a word, but no error. */
-async function keep(result: Profile): Promise<void> {
-  try {
-    await writeCachedProfile(result);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`${plain(`the profile is not kept: ${reason}`)}\n`);
-  }
-}
-
-const BAR = 24;
-
-function bar(done: number): string {
-  const full = Math.round(Math.min(1, Math.max(0, done)) * BAR);
-  return `[${'#'.repeat(full)}${'-'.repeat(BAR - full)}] ${Math.round(100 * done)} %`;
+  else show(result, kept, options.out);
 }
 
 function show(result: Profile, kept: boolean, out: string | undefined): void {

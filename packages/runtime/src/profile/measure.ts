@@ -30,7 +30,7 @@ export interface MeasureOptions {
   readonly device: { readonly id: string; readonly cpu: string };
   /** Memory that models and rows may take, in 10⁶ bytes. */
   readonly memoryMb: number;
-  /** How long to measure, in ms; loading and three rounds may take longer. Default 8000. */
+  /** How long to measure, in ms; loading and three rounds may take longer. Default 6000. */
   readonly budgetMs?: number;
   /** Default: the process's own clocks. */
   readonly clock?: MeasureClock;
@@ -92,7 +92,13 @@ class Measurement {
     this.#writer = partWriter(analysis, workload);
     this.#clock = options.clock ?? PROCESS_CLOCK;
     const byCpu = options.engine.blocks === true && (options.threads ?? 1) === 1 && this.#clock.cpu !== undefined;
-    this.#sampler = new Sampler({ engine: options.engine, clock: this.#clock, byCpu, signal: options.signal });
+    this.#sampler = new Sampler({
+      engine: options.engine,
+      clock: this.#clock,
+      byCpu,
+      weightBytes: [...analysis.graph.constants.values()].reduce((sum, { data }) => sum + data.byteLength, 0),
+      signal: options.signal,
+    });
     this.#heights = workload.ops.map((op) => (op.whole ? [op.rows] : startHeights(op.rows)));
     this.#work = workload.ops.map((op) => (op.multiplyAdds * 2 + 4) * op.width * op.channels * op.rows);
   }
@@ -106,7 +112,7 @@ class Measurement {
   }
 
   async #run(): Promise<Profile> {
-    const { budgetMs = 8000, device, threads = 1, engine, memoryMb } = this.#options;
+    const { budgetMs = 6000, device, threads = 1, engine, memoryMb } = this.#options;
     const runs = this.#runs();
     const total = this.#work.reduce((sum, work) => sum + work, 0);
     const begun = this.#clock.now();

@@ -1,6 +1,7 @@
 /**
  * Takes samples of what part models take: loads them, readies one call for each, and runs all of them in turn, over and over,
- * so that whatever disturbs the machine for a while disturbs all alike, and no part finds its weights in the caches.
+ * so that whatever disturbs the machine for a while disturbs all alike. Large weights are driven out of the caches before every
+ * sample, as the rest of the model does between two images; inputs are brought in, as an earlier step leaves them there.
  */
 import { byteLength, DistrEdgeError, type PartModel, type PartPort } from '@distredge/core';
 import type { Engine, EngineInput, FixedCall, FixedCalls } from '../engine/engine.js';
@@ -27,6 +28,8 @@ export interface SamplerOptions {
   readonly clock: MeasureClock;
   /** Whether processor time may stand for wall time. */
   readonly byCpu: boolean;
+  /** All weights of the model that the parts are of, in bytes: what passes through the caches from one image to the next. */
+  readonly weightBytes: number;
   readonly signal?: { readonly aborted: boolean } | undefined;
 }
 
@@ -37,6 +40,10 @@ const LEAST_ROUNDS = 3;
 /** Of an input, as much as caches may hold. */
 const CACHED_BYTES = 2 ** 22;
 const CACHE_LINE = 64;
+/** Weights of at least so many bytes are worth driving out: fewer are read again in no time. */
+const LARGE_WEIGHTS = 2 ** 18;
+/** What is read to drive them out, at most: caches are hardly larger. */
+const MOST_SPILL = 2 ** 25;
 /** More rounds change nothing. */
 const MOST_ROUNDS = 60;
 
@@ -51,24 +58,28 @@ export class Sampler {
   /** What all inputs are read from. */
   #floats: Uint8Array = new Uint8Array(0);
   #zeros: Uint8Array = new Uint8Array(0);
+  /** Read to drive weights out of the caches. */
+  readonly #spill: Uint8Array;
 
   constructor(options: SamplerOptions) {
     this.#options = options;
+    // Filled: pages that were never written are all the same page.
+    this.#spill = new Uint8Array(Math.min(options.weightBytes, MOST_SPILL)).fill(1);
   }
 
-  /** The time of a part that was sampled: the lower quartile, for what disturbs only ever adds. */
+  /** The time of a part that was sampled: the median. */
   msOf(part: PartModel): number {
-    return this.#quantile(part, 4);
+    return this.#quantile(part, 0.5);
   }
 
   /** How far samples of a part lie apart: from the lower quartile to the median. */
   spreadOf(part: PartModel): number {
-    return this.#quantile(part, 2) - this.#quantile(part, 4);
+    return this.#quantile(part, 0.5) - this.#quantile(part, 0.25);
   }
 
-  #quantile({ identity }: PartModel, divisor: number): number {
+  #quantile({ identity }: PartModel, share: number): number {
     const samples = [...(this.#samples.get(identity) ?? [])].sort((a, b) => a - b);
-    const ms = samples[Math.floor(samples.length / divisor)];
+    const ms = samples[Math.floor((samples.length - 1) * share)];
     if (ms === undefined) throw new DistrEdgeError('INTERNAL', 'a time was asked for that was not measured');
     return ms;
   }
@@ -112,7 +123,9 @@ export class Sampler {
     let index = 0;
     for (const { name, part } of this.#group.values()) {
       if (this.#options.signal?.aborted) throw new DistrEdgeError('CANCELLED', 'the measurement was stopped');
-      for (const { bytes } of part.inputs) this.#touch(bytes);
+      const weights = [...part.model.weights.values()].reduce((sum, { byteLength: bytes }) => sum + bytes, 0);
+      if (weights >= LARGE_WEIGHTS) read(this.#spill, 0);
+      for (const { bytes } of part.inputs) read(this.#floats, Math.max(0, bytes - CACHED_BYTES), bytes);
       const ms = await this.#time(this.#calls as FixedCalls, index, name);
       if (counts) this.#samples.get(part.identity)?.push(ms);
       index += 1;
@@ -158,15 +171,6 @@ export class Sampler {
     this.#zeros = new Uint8Array(this.#floats.byteLength);
   }
 
-  /** Brings the end of an input into the caches, where what has just been received or computed is. */
-  #touch(bytes: number): void {
-    const from = Math.max(0, bytes - CACHED_BYTES);
-    let sum = 0;
-    for (let at = from; at < bytes; at += CACHE_LINE) sum += this.#floats[at] as number;
-    // That the sum is looked at keeps the reading from being optimised away.
-    if (sum < 0) throw new DistrEdgeError('INTERNAL', 'bytes are never negative');
-  }
-
   async #time(calls: FixedCalls, index: number, name: string): Promise<number> {
     const { clock, byCpu } = this.#options;
     const before = byCpu ? clock.cpu?.() : undefined;
@@ -174,6 +178,14 @@ export class Sampler {
     const after = before === undefined ? undefined : clock.cpu?.();
     return Math.max(0, before === undefined || after === undefined ? end - start : after - before);
   }
+}
+
+/** Reads bytes into the caches: of an input its end, which is what was computed or received last. */
+function read(bytes: Uint8Array, from: number, to: number = bytes.length): void {
+  let sum = 0;
+  for (let at = from; at < to; at += CACHE_LINE) sum += bytes[at] as number;
+  // That the sum is looked at keeps the reading from being optimised away.
+  if (sum < 0) throw new DistrEdgeError('INTERNAL', 'bytes are never negative');
 }
 
 /** The engine's own error, with the part among its places. */

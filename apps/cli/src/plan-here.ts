@@ -1,0 +1,96 @@
+/**
+ * A plan for providers on this machine: planned from a measured profile, then tried against the simple rule, because what is
+ * predicted is not yet measured. The faster one is used.
+ */
+import {
+  analyse,
+  compile,
+  type Graph,
+  type NetworkLink,
+  type Plan,
+  type PlanningTask,
+  type Program,
+  planByRule,
+  profileCosts,
+  toPlan,
+  workloadOf,
+} from '@distredge/core';
+import type { Cluster } from '@distredge/runtime';
+import { median } from './median.js';
+import { ms, Progress } from './output.js';
+import { PlannerWorker } from './planner-worker.js';
+import { profileHere } from './profile-here.js';
+import { prepare, type Tensors } from './split.js';
+
+/** How long to search. */
+const SEARCH_MS = 4000;
+/** Runs of each plan that are compared, after one to warm up. */
+const TRIALS = 7;
+
+export interface Tried {
+  readonly program: Program;
+  /** Who made the plan that won. */
+  readonly by: 'planner' | 'rule';
+}
+
+/** Plans for that many providers of one core each, tries the plans on them, and compiles the faster. */
+export async function planHere(
+  graph: Graph,
+  name: string,
+  inputs: Tensors,
+  addresses: readonly string[],
+): Promise<Tried> {
+  const analysis = analyse(graph);
+  const rule = planByRule(analysis, { weights: addresses.map(() => 1) });
+  const { profile } = await profileHere(analysis, name, { link: true });
+  const workload = workloadOf(analysis, name);
+  const link: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };
+  const task: PlanningTask = {
+    workload,
+    costs: addresses.map((_, index) => profileCosts(workload, profile, `provider ${index}`)),
+    network: { medium: 'switched', requester: link, devices: addresses.map(() => link) },
+  };
+  const planned = toPlan(workload, await search(task), addresses.length);
+  const candidates: { by: Tried['by']; plan: Plan }[] = [
+    { by: 'planner', plan: planned },
+    { by: 'rule', plan: rule },
+  ];
+  let best: (Tried & { took: number }) | undefined;
+  for (const { by, plan } of candidates) {
+    const program = compile(graph, plan, analysis);
+    const took = await trial(program, inputs, addresses);
+    if (best === undefined || took < best.took) best = { program, by, took };
+  }
+  return best as Tried;
+}
+
+async function search(task: PlanningTask): Promise<Parameters<typeof toPlan>[1]> {
+  const worker = new PlannerWorker();
+  const progress = new Progress();
+  try {
+    const request = { planner: 'auto', classical: false, task, options: { budgetMs: SEARCH_MS } };
+    const { plan } = await worker.plan(request, ({ done, bestMs }) =>
+      progress.update(`planning: ${Math.round(100 * done)} %, best ${ms(bestMs)}`),
+    );
+    return plan;
+  } finally {
+    progress.done();
+    await worker.close();
+  }
+}
+
+/** The median time of a program on these providers, in ms. */
+async function trial(program: Program, inputs: Tensors, addresses: readonly string[]): Promise<number> {
+  const cluster: Cluster = await prepare(program, addresses);
+  try {
+    const times: number[] = [];
+    for (let round = -1; round < TRIALS; round++) {
+      const started = performance.now();
+      await cluster.infer(inputs);
+      if (round >= 0) times.push(performance.now() - started);
+    }
+    return median(times);
+  } finally {
+    await cluster.close();
+  }
+}
