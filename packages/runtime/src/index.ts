@@ -20,4 +20,5 @@ export type { MeasureClock } from './profile/sampler.js';
 export { MAX_IN_FLIGHT } from './protocol.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
 export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
+export { connectResilient, type ResilientCluster, type ResilientOptions, type Turn } from './resilient.js';
 export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';

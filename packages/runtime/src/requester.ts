@@ -30,6 +30,8 @@ export interface ConnectOptions {
   readonly inFlight?: number;
   /** A provider that does not answer for so long is lost. Default 5000 ms. */
   readonly silenceMs?: number;
+  /** Gives up connecting, and ends the cluster, when it is aborted. */
+  readonly signal?: AbortSignal;
   /** Told about progress while weights travel: bytes sent so far of all. */
   readonly progress?: (sent: number, total: number) => void;
 }
@@ -61,11 +63,23 @@ export interface Cluster extends Lane {
   trace(): Promise<RunTrace>;
   /** Devices that the cluster's failure is blamed on; empty while nothing failed, or nobody is to blame. */
   readonly lost: ReadonlySet<number>;
+  /** Resolves when no image is under way or waits for its turn. */
+  drain(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** Connects to the providers, loads every device's part, and waits until all are ready. */
 export async function connect(program: Program, options: ConnectOptions): Promise<Cluster> {
+  const attempt = await tryConnect(program, options);
+  if ('error' in attempt) throw attempt.error;
+  return attempt.cluster;
+}
+
+/** A cluster, or why there is none and which devices are to blame. */
+export type Attempt = { readonly cluster: Cluster } | { readonly error: unknown; readonly lost: ReadonlySet<number> };
+
+/** `connect` for those who go on when it fails. Rejects with `USAGE` only. */
+export async function tryConnect(program: Program, options: ConnectOptions): Promise<Attempt> {
   const { plan } = program;
   if (options.addresses.length !== plan.devices) {
     throw new DistrEdgeError('USAGE', 'there is not one address for each device of the plan', {
@@ -83,10 +97,10 @@ export async function connect(program: Program, options: ConnectOptions): Promis
   const cluster = new Requester(program, options);
   try {
     await cluster.open();
-    return cluster;
+    return { cluster };
   } catch (error) {
     await cluster.close();
-    throw error;
+    return { error, lost: cluster.lost };
   }
 }
 
@@ -111,11 +125,14 @@ class Requester implements Cluster {
   readonly #landing = new Map<number, Uint8Array>();
   readonly #open = new Map<number, OpenImage>();
   readonly #waiting: Waiting[] = [];
+  /** Who waits for there to be nothing to do. */
+  readonly #idle: (() => void)[] = [];
   #request = 0;
   #failure: Error | undefined;
   #closed = false;
   #last: { readonly started: number; readonly totalMs: number; readonly image: OpenImage } | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
+  readonly #cancel = (): void => this.fail(cancelled());
 
   constructor(program: Program, options: ConnectOptions) {
     this.program = program;
@@ -139,6 +156,9 @@ class Requester implements Cluster {
       sent += bytes;
       this.#options.progress?.(sent, total);
     };
+    const { signal } = this.#options;
+    if (signal?.aborted === true) throw cancelled();
+    signal?.addEventListener('abort', this.#cancel);
     for (const { device } of parts) this.#members.set(device, new Member(device, addresses[device] ?? '', this));
     // From the first word on: a provider may freeze while it takes or loads its weights, too.
     const beatMs = Math.min(1000, silenceMs / 2);
@@ -146,24 +166,33 @@ class Requester implements Cluster {
       for (const member of this.#members.values()) member.beat(Math.ceil(silenceMs / beatMs));
     }, beatMs);
     this.#heartbeat.unref();
-    await Promise.all(
-      parts.map(async ({ device, program: part, models }) => {
-        const member = this.#members.get(device) as Member;
-        await member.greet(this.#options.transport, deadlineMs);
-        await member.prepare(
-          {
-            token,
-            peers: [...addresses],
-            requestMs,
-            inFlight: this.inFlight,
-            part,
-            models: models.map((model) => program.models[model] as Program['models'][number]),
-          },
-          progress,
-        );
-      }),
-    );
-    await Promise.all([...this.#members.values()].map((member) => member.ready(prepareMs)));
+    const each = <T>(step: (member: Member, part: (typeof parts)[number]) => Promise<T>): Promise<T[]> =>
+      Promise.all(parts.map((part) => this.#blaming(part.device, (member) => step(member, part))));
+    await each(async (member, { program: part, models }) => {
+      await member.greet(this.#options.transport, deadlineMs);
+      await member.prepare(
+        {
+          token,
+          peers: [...addresses],
+          requestMs,
+          inFlight: this.inFlight,
+          part,
+          models: models.map((model) => program.models[model] as Program['models'][number]),
+        },
+        progress,
+      );
+    });
+    await each((member) => member.ready(prepareMs));
+  }
+
+  /** Does something with a member; an error is this device's, unless the cluster has failed for another reason. */
+  async #blaming<T>(device: number, step: (member: Member) => Promise<T>): Promise<T> {
+    try {
+      return await step(this.#members.get(device) as Member);
+    } catch (error) {
+      this.fail(error instanceof Error ? error : new Error(String(error)), device);
+      throw this.#failure ?? error;
+    }
   }
 
   infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
@@ -239,6 +268,16 @@ class Requester implements Cluster {
     this.#last = { started: image.started, totalMs: now() - image.started, image };
     image.resolve();
     this.#waiting.shift()?.start();
+    if (this.#open.size === 0) this.#rest();
+  }
+
+  async drain(): Promise<void> {
+    if (this.#open.size === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #rest(): void {
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   async trace(): Promise<RunTrace> {
@@ -280,9 +319,11 @@ class Requester implements Cluster {
 
   #end(error: Error): void {
     clearInterval(this.#heartbeat);
+    this.#options.signal?.removeEventListener('abort', this.#cancel);
     for (const image of this.#open.values()) image.reject(error);
     this.#open.clear();
     for (const waiting of this.#waiting.splice(0)) waiting.reject(error);
+    this.#rest();
   }
 
   async close(): Promise<void> {
@@ -290,4 +331,8 @@ class Requester implements Cluster {
     this.#end(new DistrEdgeError('CANCELLED', 'the cluster was closed'));
     for (const member of this.#members.values()) member.close();
   }
+}
+
+function cancelled(): DistrEdgeError {
+  return new DistrEdgeError('CANCELLED', 'the cluster was given up');
 }

@@ -1,0 +1,216 @@
+/** A cluster whose providers go, come back and fail, over memory links, with engines that compute nothing. */
+import { DistrEdgeError, floats, floatTensor, type Program, type Tensor } from '@distredge/core';
+import { afterEach, describe, expect, it } from 'vitest';
+import { engineFailure, engineOf, INPUT, type Mischief, OUTPUT, smallProgram, until } from './fixtures.js';
+import { createMemoryTransport } from './link/memory.js';
+import { type Provider, startProvider } from './provider.js';
+import { connectResilient, type ResilientCluster, type ResilientOptions, type Turn } from './resilient.js';
+
+const inputs = { x: INPUT };
+const WHOLE = floatTensor(new Float32Array(4 * 12 * 4).fill(-7), [1, 4, 12, 4]);
+const programs = [1, 2, 3].map(smallProgram);
+const programFor = (devices: readonly number[]): Program => programs[devices.length - 1] as Program;
+
+/** Three providers `d0` … `d2` that can be ended and started again, and a cluster over them. */
+class Scene {
+  readonly transport = createMemoryTransport();
+  readonly turns: Turn[] = [];
+  readonly wholes: number[] = [];
+  readonly #providers = new Map<number, Provider>();
+  #cluster: ResilientCluster | undefined;
+
+  async start(device: number, mischief?: Mischief): Promise<void> {
+    const provider = await startProvider({
+      transport: this.transport,
+      listen: `d${device}`,
+      engineName: 'fake',
+      maxJobs: 16,
+      createEngine: ({ devices, device: own }) => engineOf(programs[devices - 1] as Program, own, mischief),
+    });
+    this.#providers.set(device, provider);
+  }
+
+  async end(device: number): Promise<void> {
+    await this.#providers.get(device)?.close();
+  }
+
+  async connect(options: Partial<ResilientOptions> = {}): Promise<ResilientCluster> {
+    this.#cluster = await connectResilient({
+      transport: this.transport,
+      addresses: ['d0', 'd1', 'd2'],
+      programFor,
+      whole: async () => {
+        this.wholes.push(this.turns.length);
+        return { [OUTPUT]: WHOLE };
+      },
+      report: (turn) => this.turns.push(turn),
+      retryMs: 20,
+      patienceMs: 5000,
+      ...options,
+    });
+    return this.#cluster;
+  }
+
+  /** What was told, as short texts. */
+  get story(): string[] {
+    return this.turns.map((turn) =>
+      'devices' in turn
+        ? `${turn.type} ${turn.devices.join()}`
+        : 'device' in turn
+          ? `${turn.type} ${turn.device}`
+          : turn.type,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.#cluster?.close();
+    await Promise.all([...this.#providers.values()].map((provider) => provider.close()));
+  }
+}
+
+/** How many devices computed an output: each fills its rows with its place in the program. */
+function devicesOf(outputs: Readonly<Record<string, Tensor>>): number {
+  return new Set(floats(outputs[OUTPUT] as Tensor)).size;
+}
+
+let scene: Scene;
+async function three(): Promise<Scene> {
+  scene = new Scene();
+  for (const device of [0, 1, 2]) await scene.start(device);
+  return scene;
+}
+afterEach(() => scene.close());
+
+describe('a cluster that outlives its devices', () => {
+  it('goes on with the others when one is gone, and takes it back', async () => {
+    await three();
+    const cluster = await scene.connect();
+    expect(devicesOf(await cluster.infer(inputs))).toBe(3);
+    await scene.end(1);
+    await until(() => scene.turns.length > 0);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(2);
+    expect(scene.story.slice(0, 3)).toEqual(['switched 0,1,2', 'lost 1', 'switched 0,2']);
+    expect(cluster.devices).toEqual([0, 2]);
+    await scene.start(1);
+    await until(() => cluster.devices.length === 3);
+    expect(scene.story.slice(-2)).toEqual(['returned 1', 'switched 0,1,2']);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(3);
+    expect(scene.wholes).toEqual([]);
+  });
+
+  it('finishes the images under way when one is gone', async () => {
+    scene = new Scene();
+    for (const device of [0, 2]) await scene.start(device);
+    let stuck = 0;
+    await scene.start(1, (_, what) => {
+      if (what === 'load') return undefined;
+      stuck += 1;
+      return new Promise<never>(() => undefined);
+    });
+    const cluster = await scene.connect({ inFlight: 3, retryMs: 60_000 });
+    const images = [1, 2, 3, 4, 5].map(() => cluster.infer(inputs));
+    await until(() => stuck > 0);
+    void scene.end(1);
+    for (const image of images) expect(devicesOf(await image)).toBe(2);
+    expect(scene.story).toEqual(['switched 0,1,2', 'lost 1', 'switched 0,2']);
+  });
+
+  it('runs images whole, one at a time, when all are gone, and says so for each', async () => {
+    await three();
+    const cluster = await scene.connect({ retryMs: 60_000 });
+    for (const device of [0, 1, 2]) await scene.end(device);
+    const results = await Promise.all([cluster.infer(inputs), cluster.infer(inputs)]);
+    for (const result of results) expect(result[OUTPUT]).toBe(WHOLE);
+    expect(cluster.devices).toEqual([]);
+    expect(scene.story.filter((line) => line === 'whole')).toHaveLength(2);
+    const lost = scene.turns.flatMap((turn) => (turn.type === 'lost' ? turn.devices : []));
+    expect([...new Set(lost)].sort()).toEqual([0, 1, 2]);
+  });
+
+  it('begins with the devices that are there', async () => {
+    scene = new Scene();
+    await scene.start(2);
+    const cluster = await scene.connect();
+    expect(cluster.devices).toEqual([2]);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(1);
+  });
+
+  it('runs an image whole that no device can compute', async () => {
+    scene = new Scene();
+    for (const device of [0, 1, 2])
+      await scene.start(device, (_, what) => (what === 'run' ? engineFailure() : undefined));
+    const cluster = await scene.connect({ retryMs: 60_000 });
+    expect((await cluster.infer(inputs))[OUTPUT]).toBe(WHOLE);
+    expect(scene.story.at(-1)).toBe('whole');
+    expect(scene.turns.some((turn) => turn.type === 'lost' && /tired/.test(turn.error.message))).toBe(true);
+  });
+
+  it('does not wait longer than its patience for a new program', async () => {
+    await three();
+    let later: (() => void) | undefined;
+    const cluster = await scene.connect({
+      patienceMs: 10,
+      retryMs: 60_000,
+      programFor: (devices) =>
+        devices.length === 3
+          ? programFor(devices)
+          : new Promise((resolve) => {
+              later = () => resolve(programFor(devices));
+            }),
+    });
+    await scene.end(0);
+    expect((await cluster.infer(inputs))[OUTPUT]).toBe(WHOLE);
+    await until(() => later !== undefined);
+    later?.();
+    await until(() => cluster.devices.length === 2);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(2);
+  });
+
+  it('reports what goes wrong in planning, and runs whole', async () => {
+    await three();
+    const cluster = await scene.connect({
+      programFor: () => {
+        throw new DistrEdgeError('PLAN_INVALID', 'no plan');
+      },
+    });
+    expect((await cluster.infer(inputs))[OUTPUT]).toBe(WHOLE);
+    expect(scene.turns[0]).toMatchObject({ type: 'lost', devices: [], error: { code: 'PLAN_INVALID' } });
+  });
+
+  it('tells the caller of wrong inputs, and blames nobody', async () => {
+    await three();
+    const cluster = await scene.connect();
+    await expect(cluster.infer({})).rejects.toMatchObject({ code: 'SHAPE_MISMATCH' });
+    expect(scene.story).toEqual(['switched 0,1,2']);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(3);
+  });
+
+  it('loses no image of a stream while its devices come and go', async () => {
+    await three();
+    const cluster = await scene.connect({ inFlight: 3 });
+    let index = 0;
+    const images = Array.from({ length: 60 }, () => inputs);
+    for await (const result of cluster.stream(images)) {
+      expect(result.index).toBe(index);
+      index += 1;
+      const device = Math.floor(index / 10) % 3;
+      if (index % 10 === 4) void scene.end(device);
+      if (index % 10 !== 8) continue;
+      await until(() => cluster.devices.length === 2);
+      await scene.start(device);
+      await until(() => cluster.devices.length === 3);
+    }
+    expect(index).toBe(60);
+    expect(scene.story.filter((line) => line.startsWith('lost'))).toEqual(
+      [0, 1, 2, 0, 1, 2].map((device) => `lost ${device}`),
+    );
+    expect(scene.wholes).toEqual([]);
+  });
+
+  it('is over when it is closed', async () => {
+    await three();
+    const cluster = await scene.connect();
+    await cluster.close();
+    await expect(cluster.infer(inputs)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+});
