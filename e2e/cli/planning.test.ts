@@ -50,6 +50,7 @@ describe('a plan for two devices', () => {
     const { code, stdout, stderr } = await distredge(['plan', model, '--cluster', cluster, '--planner', 'mednn']);
     expect([code, stderr]).toEqual([0, '']);
     expect(stdout).toMatch(/^small on two, planned by mednn\npredicted +\d/);
+    expect(stdout).toMatch(/^Busy longest: .*\n(.*\n)*One more device like (left|right) would /m);
     expect(stdout).toMatch(/^volume +ends at +rows +left +right$/m);
     expect(stdout).toMatch(/2 of 2 devices share the work \(left and right\): \d\.\d\d× as fast as the best device/);
   });
@@ -100,6 +101,8 @@ describe('a plan for two devices', () => {
 
   test('is explained in words', async () => {
     const { code, stdout } = await distredge(['explain', planFile, model, '--cluster', cluster]);
+    expect(stdout).toMatch(/^One image takes [\d.]+ ms\. 2 of 2 devices compute: /m);
+    expect(stdout).toMatch(/^Twice the bandwidth on every link would /m);
     expect(code).toBe(0);
     expect(stdout).toMatch(/2 of 2 devices with work/);
     expect(stdout).toMatch(/^head on (left|right), /m);

@@ -1,7 +1,7 @@
 /** The thread that plans, so that the command still hears Ctrl-C; `planner-worker.ts` speaks to it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { DistrEdgeError, type PlanningTask } from '@distredge/core';
-import { createPlanner, type GraphRunner, lowerBound, type PlannerProgress } from '@distredge/planner';
+import { createPlanner, explain, type GraphRunner, lowerBound, type PlannerProgress } from '@distredge/planner';
 import type { ExitGate } from '@distredge/runtime';
 import type { PlannerAnswer, PlannerRequest } from './planner-worker.js';
 
@@ -42,6 +42,7 @@ function guardedRunner(): GraphRunner {
 async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const { task } = request;
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
+  if (request.kind === 'explain') return { reasons: await explain(task, request.plan, request.options) };
   const { planner: name, options, classical, objective = 'latency' } = request;
   const planner = createPlanner(name, { classical, objective, runner: guardedRunner() });
   const started = performance.now();

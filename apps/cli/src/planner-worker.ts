@@ -1,7 +1,7 @@
 /** Planning on a thread of its own: a search fills its thread, and Ctrl-C must be heard meanwhile. */
 import { Worker } from 'node:worker_threads';
-import { DistrEdgeError, type ErrorCode, type PlanningTask } from '@distredge/core';
-import type { LowerBound, Planned, PlannerProgress } from '@distredge/planner';
+import { DistrEdgeError, type ErrorCode, type PlanningTask, type WorkPlan } from '@distredge/core';
+import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason } from '@distredge/planner';
 import { createExitGate, type ExitGate, guardExit, unguardExit } from '@distredge/runtime';
 
 export interface PlanRequest {
@@ -13,12 +13,20 @@ export interface PlanRequest {
   readonly options: { readonly budgetMs?: number; readonly seed?: number };
 }
 
-export type PlannerRequest = PlanRequest | { readonly kind: 'bound'; readonly task: PlanningTask };
+export interface ExplainRequest {
+  readonly kind: 'explain';
+  readonly task: PlanningTask;
+  readonly plan: WorkPlan;
+  readonly options: ExplainOptions;
+}
+
+export type PlannerRequest = PlanRequest | ExplainRequest | { readonly kind: 'bound'; readonly task: PlanningTask };
 
 export type PlannerAnswer =
   | { readonly progress: PlannerProgress }
   | { readonly planned: Planned; readonly planMs: number }
   | { readonly bound: LowerBound }
+  | { readonly reasons: readonly Reason[] }
   | { readonly error: Record<string, string> };
 
 /** A plan, and how long it took to find, in ms. */
@@ -48,6 +56,13 @@ export class PlannerWorker {
     const answer = await this.#ask({ kind: 'bound', task });
     if ('bound' in answer) return answer.bound;
     throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than a bound');
+  }
+
+  /** Why a plan is as it is, and what more bandwidth or devices would gain. */
+  async explain(task: PlanningTask, plan: WorkPlan, options: ExplainOptions = {}): Promise<readonly Reason[]> {
+    const answer = await this.#ask({ kind: 'explain', task, plan, options });
+    if ('reasons' in answer) return answer.reasons;
+    throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than reasons');
   }
 
   /** Ends the thread; not in the middle of anything, where the end of the process does that. */

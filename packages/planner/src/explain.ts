@@ -19,6 +19,12 @@ export interface ExplainOptions {
   readonly seed?: number;
 }
 
+/** A sentence and what it is about: `gains` are answers to "what if". */
+export interface Reason {
+  readonly about: 'devices' | 'alone' | 'busiest' | 'unused' | 'bound' | 'gains';
+  readonly text: string;
+}
+
 /** A gain below this share of the latency is called none. */
 const NOTICEABLE = 0.005;
 
@@ -30,23 +36,26 @@ export async function explain(
   task: PlanningTask,
   plan: WorkPlan,
   options: ExplainOptions = {},
-): Promise<readonly string[]> {
+): Promise<readonly Reason[]> {
   const judge = simulator(task);
   const ms = judge.latency(plan);
   const loads = judge.loads(plan);
   const geometry = new Geometry(task);
   const used = devicesOf(fromWorkPlan(plan, geometry));
-  const sentences = [whoComputes(task, used, loads, ms), ...againstOne(task, geometry, ms), whatHolds(task, loads, ms)];
-  sentences.push(...unused(task, geometry, used));
-  if (options.lowerBoundMs !== undefined && options.lowerBoundMs > 0) {
-    const gap = (ms / options.lowerBoundMs - 1) * 100;
-    sentences.push(
-      `No plan can take less than ${time(options.lowerBoundMs)}; this one takes ${gap.toFixed(1)} % more.`,
-    );
-  }
-  if (ms < Number.POSITIVE_INFINITY && options.budgetMs !== 0)
-    sentences.push(...(await whatIf(task, plan, used, ms, options)));
-  return sentences;
+  const about = (what: Reason['about'], texts: readonly string[]): Reason[] =>
+    texts.map((text) => ({ about: what, text }));
+  const { lowerBoundMs = 0, budgetMs } = options;
+  const gap = (ms / lowerBoundMs - 1) * 100;
+  const bound = `No plan can take less than ${time(lowerBoundMs)}; this one takes ${gap.toFixed(1)} % more.`;
+  const replanned = ms < Number.POSITIVE_INFINITY && budgetMs !== 0 ? await whatIf(task, plan, used, ms, options) : [];
+  return [
+    ...about('devices', [whoComputes(task, used, loads, ms)]),
+    ...about('alone', againstOne(task, geometry, ms)),
+    ...about('busiest', [whatHolds(task, loads, ms)]),
+    ...about('unused', unused(task, geometry, used)),
+    ...about('bound', lowerBoundMs > 0 ? [bound] : []),
+    ...about('gains', replanned),
+  ];
 }
 
 function time(ms: number): string {

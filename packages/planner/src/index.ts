@@ -4,7 +4,7 @@ export { type Adapted, Adapter, type AdaptOptions, pays, type SwitchTerms } from
 export { type AutoOptions, type AutoPlanned, auto } from './auto.js';
 export { baselines } from './baselines/index.js';
 export { type BoundOptions, type LowerBound, lowerBound } from './bound/bound.js';
-export { type ExplainOptions, explain } from './explain.js';
+export { type ExplainOptions, explain, type Reason } from './explain.js';
 export { type LcPssOptions, type LcPssPartition, lcPss, lcPssSweep } from './lc-pss.js';
 export { OSDS_DEFAULTS, OSDS_PUBLISHED, type OsdsParameters } from './osds/osds.js';
 export { type OsdsOptions, type OsdsPlanned, type OsdsPlanner, osds } from './osds/planner.js';

@@ -5,9 +5,10 @@ import type { Command } from 'commander';
 import { writeArtifact } from '../json-file.js';
 import { MODEL_ARGUMENT } from '../model-file.js';
 import { modelOptions, usage, withShapes } from '../options.js';
-import { ms, plain, print, printJson, styled, table } from '../output.js';
+import { ms, plain, print, printJson, shown, styled, table } from '../output.js';
 import { devicesUsed } from '../plan-facts.js';
 import { planPage, planPicture } from '../plan-picture.js';
+import { PlannerWorker } from '../planner-worker.js';
 import { clusterOption, doesNotFit, readTask, readWorkPlan } from '../planning.js';
 import { rowTable } from '../timeline.js';
 
@@ -36,7 +37,7 @@ export function addExplain(program: Command): void {
   )
     .summary('show who computes what, and when; as a picture, too')
     .description(
-      'Shows which device computes which rows of which volume, and when; with --out as a picture: the cuts, and a lane of time for every device and link.',
+      'Shows which device computes which rows of which volume, and when; why, and what more bandwidth or one more device would gain; with --out as a picture: the cuts, and a lane of time for every device and link.',
     )
     .option('--out <file>', 'write a picture: .svg, or .html to look at in a browser', picturePath)
     .option('--json', 'print one JSON object')
@@ -62,6 +63,9 @@ async function explain(planPath: string, path: string, options: Options): Promis
     const draw = extname(options.out).toLowerCase() === '.svg' ? planPicture : planPage;
     await writeArtifact(options.out, draw(picture));
   }
+  const worker = new PlannerWorker();
+  const reasons = await shown('finding out why', () => worker.explain(task, work));
+  await worker.close();
   const volumes = plan.volumes.map((volume, index) =>
     isGather(volume)
       ? { gather: devices[volume.gather] }
@@ -88,6 +92,7 @@ async function explain(planPath: string, path: string, options: Options): Promis
       devicesUsed: used.map((device) => devices[device]),
       volumes,
       head,
+      reasons,
       out: options.out ?? null,
     });
     return;
@@ -106,6 +111,8 @@ async function explain(planPath: string, path: string, options: Options): Promis
     print(plain(`head on ${device}, ${startMs.toFixed(1)}–${endMs.toFixed(1)} ms`));
   const idle = devices.filter((_, device) => !used.includes(device));
   if (idle.length > 0) print(styled('dim', plain(`without work: ${idle.join(', ')}`)));
+  print();
+  for (const { text } of reasons) print(plain(text));
   if (options.out !== undefined) print(`picture written to ${plain(options.out)}`);
 }
 

@@ -80,6 +80,7 @@ async function plan(path: string, options: Options): Promise<void> {
     // None has the memory for it.
     .catch(() => undefined);
   const bound = await shown('finding a lower bound', () => worker.bound(task));
+  const reasons = await shown('finding out why', () => worker.explain(task, planned.plan, { seed: options.seed }));
   await worker.close();
   function nameOf(device = 0): string {
     return task.costs[device]?.id ?? `${device}`;
@@ -111,6 +112,7 @@ async function plan(path: string, options: Options): Promise<void> {
       devices: task.costs.map(({ id }) => id),
       devicesUsed: used,
       summary: sentence,
+      reasons,
       out: options.out ?? null,
       plan: artifact,
     });
@@ -132,6 +134,8 @@ async function plan(path: string, options: Options): Promise<void> {
   print(
     `\n${styled(alone !== undefined && latencyMs > alone.latencyMs * 1.001 ? 'yellow' : 'green', plain(sentence))}`,
   );
+  // The first ones are said above already.
+  for (const { about, text } of reasons) if (['busiest', 'unused', 'gains'].includes(about)) print(plain(text));
   if (options.out !== undefined) print(`written to ${plain(options.out)}`);
 }
 
