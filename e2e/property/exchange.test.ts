@@ -187,6 +187,12 @@ test(
         const places = steps.filter(({ stage }) => lowered.stages[stage]?.volume !== plan.volumes.length).map(place);
         expect(places).toEqual([...places].sort((a, b) => a - b));
       }
+      if (plan.schedule === undefined && isStrict(program)) {
+        const places = steps.flatMap(({ stage, range }) =>
+          lowered.stages[stage]?.volume === plan.volumes.length ? [] : [[stage, range.from] as const],
+        );
+        expect(places).toEqual([...places].sort(([a, from], [b, other]) => a - b || from - other));
+      }
       const readBy = new Map<number, number>();
       for (const { inputs, stage } of steps) {
         for (const { source } of inputs) {

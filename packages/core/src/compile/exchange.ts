@@ -87,7 +87,7 @@ function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readon
   return state.result(plan);
 }
 
-/** The steps in the plan's schedule; stages of one volume one after another, head last. */
+/** The steps in the plan's schedule, by default from top to bottom; stages of one volume one after another, head last. */
 function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[]): StepDraft[] {
   const place = new Map<string, number>();
   if (plan.schedule !== undefined) {
@@ -95,8 +95,9 @@ function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[
   } else {
     let next = 0;
     plan.volumes.forEach((volume, index) => {
-      const count = isGather(volume) ? 1 : volume.parts.length;
-      for (let part = 0; part < count; part++) place.set(`${index} ${part}`, next++);
+      const parts = isGather(volume) ? [{ from: 0 }] : volume.parts;
+      const downwards = [...parts.entries()].sort(([a, { from }], [b, other]) => from - other.from || a - b);
+      for (const [part] of downwards) place.set(`${index} ${part}`, next++);
     });
   }
   const key = (step: StepDraft): number =>
