@@ -1,26 +1,23 @@
 #!/usr/bin/env node
 /** The `distredge` command: composition only. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. */
-import { readFileSync } from 'node:fs';
 import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDemo } from './commands/demo.js';
 import { addExplain } from './commands/explain.js';
 import { addInspect } from './commands/inspect.js';
+import { addJoin } from './commands/join.js';
 import { addPlan } from './commands/plan.js';
 import { addProfile } from './commands/profile.js';
 import { addProvider } from './commands/provider.js';
 import { addRun } from './commands/run.js';
 import { addSimulate } from './commands/simulate.js';
+import { addUp } from './commands/up.js';
 import { addVerify } from './commands/verify.js';
 import { addZoo } from './commands/zoo.js';
 import { endAll, handleSignals, interrupted } from './lifecycle.js';
 import { describeError, printJson } from './output.js';
-
-function version(): string {
-  const file = new URL('../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
-}
+import { version } from './version.js';
 
 const COMMANDS = [
   addDemo,
@@ -33,6 +30,8 @@ const COMMANDS = [
   addBench,
   addProvider,
   addRun,
+  addUp,
+  addJoin,
   addZoo,
 ];
 

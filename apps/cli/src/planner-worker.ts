@@ -10,7 +10,8 @@ export interface PlanRequest {
   readonly classical: boolean;
   readonly objective?: 'latency' | 'throughput';
   readonly task: PlanningTask;
-  readonly options: { readonly budgetMs?: number; readonly seed?: number };
+  /** `start`: plans to begin with, for example the one that runs now. */
+  readonly options: { readonly budgetMs?: number; readonly seed?: number; readonly start?: readonly WorkPlan[] };
 }
 
 export interface ExplainRequest {

@@ -1,4 +1,16 @@
 /** The public face of @distredge/runtime: engines, links, providers, and the requester that makes one cluster of them. */
+export { type Agent, type AgentMeasure, type AgentOptions, startAgent } from './controller/agent.js';
+export { OBSERVER_CLIENT } from './controller/broker.js';
+export { addressEndpoint, type Bus, brokerEndpoint, type Endpoint, openBus } from './controller/bus.js';
+export {
+  type Controller,
+  type ControllerOptions,
+  type Inferred,
+  type PlanFunction,
+  startController,
+} from './controller/controller.js';
+export type { ControllerEvent, PlanReason } from './controller/events.js';
+export { readDirectory, type Snapshot } from './controller/observer.js';
 export type { Engine, EngineOptions } from './engine/engine.js';
 export { createExitGate, type ExitGate, guardExit, throughGate, unguardExit } from './engine/exit-gate.js';
 export { createOrtGraphRunner, type FloatGraphRunner } from './engine/graph-runner.js';
@@ -20,5 +32,5 @@ export type { MeasureClock } from './profile/sampler.js';
 export { MAX_IN_FLIGHT } from './protocol.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
 export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
-export { connectResilient, type ResilientCluster, type ResilientOptions, type Turn } from './resilient.js';
+export { connectResilient, type ResilientCluster, type ResilientOptions, type Share, type Turn } from './resilient.js';
 export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';

@@ -1,0 +1,101 @@
+/** `distredge join`: makes this machine a device of a cluster, until it is told to stop. */
+import { hostname, totalmem } from 'node:os';
+import {
+  createOrtEngine,
+  createOrtEngineFor,
+  createTcpTransport,
+  ENGINE_NAME,
+  measureProfile,
+  startAgent,
+} from '@distredge/runtime';
+import type { Command } from 'commander';
+import { jsonLine } from '../cluster/lines.js';
+import { DEFAULT_ADDRESS, endpointOf, type ReachOptions, reachOptions } from '../cluster/reach.js';
+import { onEnd } from '../lifecycle.js';
+import { wholeNumber } from '../options.js';
+import { plain, print } from '../output.js';
+import { version } from '../version.js';
+
+interface Options extends ReachOptions {
+  readonly code?: string;
+  readonly name?: string;
+  readonly threads: number;
+  readonly json?: true;
+}
+
+export function addJoin(program: Command): void {
+  reachOptions(program.command('join').argument('[address]', 'where the controller listens', DEFAULT_ADDRESS))
+    .summary('make this machine a device of a cluster')
+    .description(
+      'Joins the cluster of a controller (distredge up) and computes parts of its model until Ctrl-C. The machine is measured once for each model; what was measured is kept.',
+    )
+    .option('--code <code>', 'the code that the controller prints, needed beyond this machine')
+    .option('--name <name>', 'what the device is called (default: the name of this machine and a number)')
+    .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
+    .option('--json', 'print one JSON object for everything that happens')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge join 127.0.0.1:7400\n  $ distredge join 127.0.0.1:7400 --name kitchen --threads 2\n  $ distredge join --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
+    )
+    .action(join);
+}
+
+/** Memory that models and rows may take, in 10⁶ bytes: what the machine, or this process's share of it, has. */
+function memoryMb(): number {
+  const constrained = process.constrainedMemory?.() ?? 0;
+  return Math.floor((constrained > 0 ? Math.min(constrained, totalmem()) : totalmem()) / 1e6);
+}
+
+/** A name that this process does not share with another one on this machine. */
+function ownName(): string {
+  const host = hostname()
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replace(/^[^A-Za-z0-9]+/, '')
+    .slice(0, 48);
+  return `${host === '' ? 'device' : host}-${process.pid}`;
+}
+
+async function join(address: string, options: Options): Promise<void> {
+  const { threads, cluster, json } = options;
+  const id = options.name ?? ownName();
+  const endpoint = await endpointOf(address, options);
+  const log = (line: string): void => {
+    if (json) jsonLine('log', { line });
+    else print(plain(line));
+  };
+  const agent = await startAgent({
+    cluster,
+    id,
+    endpoint,
+    transport: createTcpTransport(),
+    host: '127.0.0.1',
+    createEngine: (program) => createOrtEngineFor(program, { threads }),
+    engineName: ENGINE_NAME,
+    threads,
+    memoryMb: memoryMb(),
+    software: version(),
+    measure: async (analysis, workload, { device, memoryMb: memory, budgetMs, signal }) => {
+      const engine = createOrtEngine({ threads });
+      try {
+        return await measureProfile(analysis, workload, {
+          engine,
+          threads,
+          device,
+          memoryMb: memory,
+          budgetMs,
+          signal,
+        });
+      } finally {
+        await engine.close();
+      }
+    },
+    log,
+  });
+  onEnd(() => agent.close());
+  if (json) jsonLine('joined', { id, cluster, address: agent.address, broker: endpoint.name });
+  else
+    print(
+      `joined cluster '${plain(cluster)}' at ${plain(endpoint.name)} as ${plain(id)} (${ENGINE_NAME}); Ctrl-C leaves it`,
+    );
+  await new Promise(() => undefined);
+}

@@ -1,0 +1,165 @@
+/** `distredge up`: the controller of a cluster and the requester of its images, until it is told to stop. */
+import { createInterface } from 'node:readline';
+import { assertLoopback, type Controller, createTcpTransport } from '@distredge/runtime';
+import type { NormalizationName } from '@distredge/zoo';
+import type { Command } from 'commander';
+import { jsonLine, tellEvent } from '../cluster/lines.js';
+import { DEFAULT_ADDRESS, givenBroker, type ReachOptions, reachOptions } from '../cluster/reach.js';
+import { openController, planOnThread, servedBy } from '../cluster/serve.js';
+import { compareOutput, type Difference, isExact } from '../compare.js';
+import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
+import { modelOptions, normalization, seconds, wholeNumber, withShapes } from '../options.js';
+import { describeError, ms, plain, print, styled } from '../output.js';
+import { inputsFor, runUnsplit, type Tensors, tensorOf } from '../split.js';
+import { summarise } from '../summary.js';
+import { version } from '../version.js';
+
+interface Options extends ReachOptions {
+  readonly listen: string;
+  readonly devices: number;
+  readonly image: readonly string[];
+  readonly random: number;
+  readonly normalize?: NormalizationName;
+  readonly seed: number;
+  readonly deadline: number;
+  readonly wait: number;
+  readonly budget: number;
+  readonly profileBudget: number;
+  readonly verify?: true;
+  readonly once?: true;
+  readonly json?: true;
+  readonly shape?: Record<string, number[]>;
+  readonly size?: { height: number; width: number };
+}
+
+export function addUp(program: Command): void {
+  withShapes(reachOptions(program.command('up').argument('[model]', MODEL_ARGUMENT)))
+    .summary('start a cluster, and serve a model on the devices that join')
+    .description(
+      'Starts the controller of a cluster. Devices join with distredge join; they are measured, a plan is made and kept up to date while devices come and go, and images are answered by all of them, or on this machine where they fail.',
+    )
+    .option('--listen <host:port>', 'where devices join; port 0 takes any free one', DEFAULT_ADDRESS)
+    .option('--devices <n>', 'devices to wait for before the first image', wholeNumber('--devices', 0, 1024), 1)
+    .option('--wait <s>', 'how long to wait for them', seconds('--wait', 86_400), 3600)
+    .option(
+      '--image <file>',
+      'an image to run (repeatable); - reads the names of files from standard input, one a line',
+      (text: string, before: readonly string[]) => [...before, text],
+      [],
+    )
+    .option('--random <n>', 'run so many images of random values', wholeNumber('--random', 0, 1_000_000), 0)
+    .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
+    .option('--seed <n>', 'seed of random images', wholeNumber('--seed', 0, 2 ** 31), 1)
+    .option('--deadline <ms>', 'longest time for an image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
+    .option('--budget <s>', 'seconds that the search for a plan may take', seconds('--budget', 3600), 2)
+    .option('--profile-budget <s>', 'seconds that a device measures a new model', seconds('--profile-budget', 3600), 6)
+    .option('--verify', 'compare every result with the unsplit model on this machine')
+    .option('--once', 'end after the images')
+    .option('--json', 'print one JSON object for everything that happens')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ distredge up model.onnx --devices 2 --image photo.jpg\n  $ ls *.jpg | distredge up model.onnx --image - --json\n  $ distredge up zoo:vgg16 --devices 3 --random 20 --verify --once\n  $ distredge up model.onnx --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
+    )
+    .action(up);
+}
+
+async function up(path: string | undefined, options: Options): Promise<void> {
+  const json = options.json === true;
+  const broker = await givenBroker(options);
+  if (broker === undefined) assertLoopback(options.listen);
+  const model = path === undefined ? undefined : await readModel(path, modelOptions(options));
+  const controller = await openController({
+    cluster: options.cluster,
+    broker: broker === undefined ? { listen: options.listen } : { endpoint: broker },
+    transport: createTcpTransport(),
+    plan: planOnThread(1000 * options.budget),
+    ...(model === undefined ? { whole: async () => ({}) } : servedBy(model, modelOptions(options))),
+    software: version(),
+    profileMs: 1000 * options.profileBudget,
+    onEvent: (event) => tellEvent(event, json),
+    log: (line) => (json ? jsonLine('log', { line }) : print(styled('dim', plain(line)))),
+  });
+  const where = broker?.name ?? controller.address;
+  const joinWith = `distredge join ${broker === undefined ? controller.address : '--broker URL'}${options.cluster === 'local' ? '' : ` --cluster ${options.cluster}`}`;
+  if (json)
+    jsonLine('listening', {
+      cluster: options.cluster,
+      address: controller.address,
+      broker: broker?.name ?? null,
+      join: joinWith,
+      model: model?.name ?? null,
+    });
+  else {
+    print(
+      `cluster '${plain(options.cluster)}' at ${plain(where)}${model === undefined ? '' : `, serving ${plain(model.name)}`}; Ctrl-C ends it`,
+    );
+    print(`a device joins with:  ${styled('bold', plain(joinWith))}`);
+  }
+  if (model !== undefined) await serve(controller, model, options);
+  if (!options.once) await new Promise(() => undefined);
+}
+
+/** Runs the images that were asked for. */
+async function serve(controller: Controller, model: ModelFile, options: Options): Promise<void> {
+  if (options.image.length === 0 && options.random === 0) return;
+  await controller.ready(options.devices, 1000 * options.wait);
+  for (let index = 0; index < options.random; index++) await answer(controller, model, options, undefined, index);
+  for (const image of options.image) {
+    if (image !== '-') await answer(controller, model, options, image, 0);
+    else {
+      const lines = createInterface({ input: process.stdin });
+      for await (const line of lines) {
+        if (line.trim() === '') continue;
+        // One bad file does not end the service.
+        await answer(controller, model, options, line.trim(), 0).catch((error: unknown) =>
+          failed(error, line.trim(), options),
+        );
+      }
+    }
+  }
+}
+
+function failed(error: unknown, image: string, { json }: Options): void {
+  if (!json) process.stderr.write(`${describeError(error)}\n`);
+  else
+    jsonLine('failed', {
+      image,
+      error: error instanceof Error && 'toJSON' in error ? error : { message: String(error) },
+    });
+}
+
+async function answer(
+  controller: Controller,
+  model: ModelFile,
+  options: Options,
+  image: string | undefined,
+  index: number,
+): Promise<void> {
+  const { seed, normalize, deadline, json } = options;
+  const inputs = await inputsFor(model.graph, {
+    seed: seed + index,
+    ...(image === undefined ? {} : { image }),
+    ...(normalize === undefined ? {} : { normalize }),
+  });
+  const { outputs, ms: totalMs, generation } = await controller.infer(inputs, { deadlineMs: deadline });
+  const differences = options.verify ? await compared(model, inputs, outputs) : undefined;
+  const exact = differences?.every(isExact);
+  const summary = model.graph.outputs.map((name) => summarise(name, tensorOf(outputs, name)));
+  const name = image ?? `random ${seed + index}`;
+  if (json) {
+    const relError = differences === undefined ? null : Math.max(...differences.map((one) => one.relError));
+    jsonLine('image', { image: name, totalMs, plan: generation, outputs: summary, exact: exact ?? null, relError });
+  } else {
+    const how = generation === 0 ? 'on this machine' : `by plan ${generation}`;
+    const checked = exact === undefined ? '' : exact ? styled('green', ', exact') : styled('red', ', not exact');
+    print(
+      `${plain(name)}: ${ms(totalMs)} ${how}${checked}; ${summary.map((one) => `${plain(one.name)} [${one.shape.join(', ')}] top ${one.top1}`).join(', ')}`,
+    );
+  }
+  if (exact === false) process.exitCode = 1;
+}
+
+async function compared(model: ModelFile, inputs: Tensors, outputs: Readonly<Tensors>): Promise<Difference[]> {
+  const expected = await runUnsplit(model, inputs);
+  return model.graph.outputs.map((name) => compareOutput(name, tensorOf(expected, name), tensorOf(outputs, name)));
+}

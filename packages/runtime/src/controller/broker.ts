@@ -1,0 +1,222 @@
+/**
+ * The MQTT broker inside the controller. On loopback it takes anybody of this machine; beyond, only members of the cluster, over
+ * TLS. Whoever they are, devices speak of themselves only, and say only what the control plane has words for.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { type Duplex, duplexPair } from 'node:stream';
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
+import { DistrEdgeError } from '@distredge/core';
+import { Aedes, type Client, type PublishPacket } from 'aedes';
+import { formatAddress, isLoopback, parseAddress } from '../link/address.js';
+import * as security from '../security/index.js';
+import { MAX_PAYLOAD } from './messages.js';
+import { guardPackets } from './packet-guard.js';
+import { isName, parseTopic } from './topics.js';
+
+export interface BrokerOptions {
+  readonly cluster: string;
+  /** `host:port`; port 0 takes any free one. */
+  readonly listen: string;
+  /** The controller's; without one the broker stays on loopback. */
+  readonly identity?: security.Identity | undefined;
+  /** Hears of refused connections and messages, for logs. */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+export interface Broker {
+  /** Where devices dial it. */
+  readonly address: string;
+  /** A connection of the controller itself, inside the process. */
+  connect(): Duplex;
+  close(): Promise<void>;
+}
+
+/** Connections at once. */
+const MAX_CONNECTIONS = 4096;
+/** A connection that has not said who it is by then is closed. */
+const HELLO_MS = 5000;
+/** What all retained messages may take together. */
+const MAX_RETAINED_BYTES = 256 * 2 ** 20;
+const MAX_RETAINED = 65_536;
+const CLOSE_MS = 1000;
+
+/** What the client ids of devices begin with; others only listen and ask. */
+export const DEVICE_CLIENT = 'device-';
+export const OBSERVER_CLIENT = 'observer-';
+
+/** Starts a broker. Rejects with `ADDRESS_IN_USE`, `ADDRESS_INVALID`, or `ADDRESS_NOT_LOOPBACK` where an identity is missing. */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  const where = parseAddress(options.listen);
+  if (options.identity === undefined && !isLoopback(where.host)) {
+    throw new DistrEdgeError('ADDRESS_NOT_LOOPBACK', 'beyond this machine, a broker needs certificates', {
+      where: options.listen,
+      hint: 'listen on 127.0.0.1, or give the cluster an authority',
+    });
+  }
+  const rules = new Rules(options);
+  const aedes = await Aedes.createBroker({
+    connectTimeout: HELLO_MS,
+    maxTopicLevels: 8,
+    queueLimit: 256,
+    authenticate: (client, _user, _password, done) => done(null, rules.admits(client)),
+    authorizePublish: (client, packet, done) => done(rules.publishes(client, packet)),
+    authorizeSubscribe: (_client, subscription, done) =>
+      done(null, subscription.topic.startsWith(`distredge/${options.cluster}/`) ? subscription : null),
+  });
+  const refused = (client: Client, error: Error): void =>
+    options.log?.(`${client.id ?? 'a connection'}: ${error.message}`);
+  aedes.on('clientError', refused);
+  aedes.on('connectionError', refused);
+
+  const sockets = new Set<Socket>();
+  const accept = (socket: Socket, peer: string | undefined): void => {
+    if (sockets.size >= MAX_CONNECTIONS) {
+      socket.destroy();
+      return;
+    }
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('close', () => sockets.delete(socket));
+    socket.setNoDelay(true);
+    const stream = guardPackets(socket);
+    rules.know(stream, peer);
+    aedes.handle(stream);
+  };
+  const server = serverFor(options, accept);
+  const taken = await bind(server, options.listen, where);
+  const inside = new Set<Duplex>();
+  return {
+    address: taken,
+    connect() {
+      const [near, far] = duplexPair();
+      rules.trust(far);
+      inside.add(near);
+      near.once('close', () => inside.delete(near));
+      for (const end of [near, far]) end.on('error', () => undefined);
+      // The ends of a pair do not know of each other's end by themselves.
+      near.once('close', () => far.destroy());
+      far.once('close', () => near.destroy());
+      aedes.handle(far);
+      return near;
+    },
+    async close() {
+      const closed = new Promise<void>((resolve) => {
+        server.close(() => resolve());
+      });
+      await Promise.race([
+        new Promise<void>((resolve) => aedes.close(() => resolve())),
+        new Promise<void>((resolve) => setTimeout(resolve, CLOSE_MS).unref()),
+      ]);
+      for (const socket of sockets) socket.destroy();
+      for (const end of inside) end.destroy();
+      await closed;
+    },
+  };
+}
+
+function serverFor({ identity, log }: BrokerOptions, accept: (socket: Socket, peer?: string) => void): Server {
+  if (identity === undefined) return createServer((socket) => accept(socket, undefined));
+  const server = createTlsServer(
+    { ...security.tlsOptionsFor(identity), handshakeTimeout: HELLO_MS },
+    (socket: TLSSocket) => {
+      try {
+        const { deviceId, role } = security.guardSocket(identity, socket);
+        accept(socket, role === 'controller' ? 'controller' : deviceId);
+      } catch (error) {
+        log?.(`${socket.remoteAddress ?? 'a connection'}: ${error instanceof Error ? error.message : String(error)}`);
+        socket.destroy();
+      }
+    },
+  );
+  server.on('tlsClientError', (error, socket) => {
+    log?.(`${socket.remoteAddress ?? 'a connection'} was refused: ${error.message}`);
+    socket.destroy();
+  });
+  return server;
+}
+
+function bind(server: Server, listen: string, { host, port }: { host: string; port: number }): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const inUse = error.code === 'EADDRINUSE';
+      reject(
+        new DistrEdgeError(inUse ? 'ADDRESS_IN_USE' : 'LINK_FAILED', `the broker cannot listen on ${listen}`, {
+          where: listen,
+          got: error.code ?? error.message,
+          hint: inUse
+            ? 'another process listens there: stop it, or choose another port'
+            : 'does this machine have that address?',
+          cause: error,
+        }),
+      );
+    });
+    server.listen({ host, port }, () => {
+      // A connection that cannot be accepted is its dialler's loss.
+      server.on('error', () => undefined);
+      const bound = server.address();
+      resolve(
+        bound === null || typeof bound === 'string' ? listen : formatAddress({ host: bound.address, port: bound.port }),
+      );
+    });
+  });
+}
+
+/** Who may say what. */
+class Rules {
+  readonly #options: BrokerOptions;
+  readonly #trusted = new WeakSet<object>();
+  /** By connection, the device id of its certificate. */
+  readonly #peers = new WeakMap<object, string | undefined>();
+  /** Bytes of every retained message. */
+  readonly #retained = new Map<string, number>();
+  #retainedBytes = 0;
+
+  constructor(options: BrokerOptions) {
+    this.#options = options;
+  }
+
+  trust(stream: Duplex): void {
+    this.#trusted.add(stream);
+  }
+
+  know(stream: Duplex, peer: string | undefined): void {
+    this.#peers.set(stream, peer);
+  }
+
+  /** Whether a client is let in under the id that it gave itself. */
+  admits(client: Client): boolean {
+    if (this.#trusted.has(client.conn)) return true;
+    const { id } = client;
+    if (id.startsWith(OBSERVER_CLIENT)) return isName(id);
+    const device = id.startsWith(DEVICE_CLIENT) ? id.slice(DEVICE_CLIENT.length) : '';
+    if (!isName(device) || device === 'controller') return false;
+    return this.#options.identity === undefined || this.#peers.get(client.conn) === device;
+  }
+
+  /** Why a message is refused; its sender is then cut off. Null for one that is right. */
+  publishes(client: Client | null, { topic: text, payload, retain }: PublishPacket): Error | null {
+    // The broker's own heartbeat.
+    if (client === null) return null;
+    const topic = parseTopic(this.#options.cluster, text);
+    const bytes = payload.length;
+    if (topic === undefined) return new Error('it publishes to a topic that is not of this cluster');
+    if (bytes > MAX_PAYLOAD[topic.kind]) return new Error(`it publishes ${bytes} bytes to ${topic.kind}`);
+    if (!this.#trusted.has(client.conn)) {
+      const own = client.id.startsWith(DEVICE_CLIENT) ? client.id.slice(DEVICE_CLIENT.length) : undefined;
+      const speaksOfItself = 'id' in topic && topic.id === own && topic.kind !== 'orders';
+      if (!speaksOfItself && topic.kind !== 'ask')
+        return new Error(`it publishes to ${topic.kind}, which is not its own`);
+    }
+    return retain ? this.#keep(text, bytes) : null;
+  }
+
+  #keep(topic: string, bytes: number): Error | null {
+    const total = this.#retainedBytes - (this.#retained.get(topic) ?? 0) + bytes;
+    if (total > MAX_RETAINED_BYTES || (this.#retained.size >= MAX_RETAINED && !this.#retained.has(topic)))
+      return new Error('the broker keeps as much as it may');
+    this.#retainedBytes = total;
+    if (bytes === 0) this.#retained.delete(topic);
+    else this.#retained.set(topic, bytes);
+    return null;
+  }
+}

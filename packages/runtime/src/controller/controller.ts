@@ -1,0 +1,718 @@
+/**
+ * The controller: keeps one plan in force over the devices that are there, and answers images whatever happens to them.
+ *
+ * Two things go on side by side. In the background, `#adapt` measures what is new, plans, prepares the plan on its devices, and
+ * switches to it between two images. In front, `infer` runs every image on the plan in force; when that fails, it runs the image
+ * on the next plan, or whole on this machine. Neither ever waits for the other without a deadline.
+ */
+import {
+  type Analysis,
+  compile,
+  DistrEdgeError,
+  type Graph,
+  type PlanningTask,
+  type SimulatedRun,
+  simulator,
+  toPlan,
+  type Workload,
+  type WorkPlan,
+} from '@distredge/core';
+import type { Transport } from '../link/link.js';
+import { modelHash } from '../profile/measure.js';
+import { within } from '../protocol.js';
+import { type Cluster, connect } from '../requester.js';
+import type * as security from '../security/index.js';
+import { startBroker } from './broker.js';
+import type { Endpoint } from './bus.js';
+import { Directory } from './directory.js';
+import { DriftWatch } from './drift.js';
+import type { ControllerEvent, PlanReason } from './events.js';
+import { Generation, type Tensors } from './generation.js';
+import { encode, MESSAGE_VERSION } from './messages.js';
+import { packModel } from './model-message.js';
+import { pairsToMeasure } from './network.js';
+import { type DeviceRecord, isOnline, linkKey, onlineDevices, type Registry, type RegistryEvent } from './registry.js';
+import { type Asked, askedOf, moved, plannable, type ServedModel } from './task.js';
+import { CONTROLLER, checkName } from './topics.js';
+
+/** Finds a plan. `urgent`: images wait for it. `start`: plans that are good to begin with. */
+export type PlanFunction = (
+  task: PlanningTask,
+  options: { readonly urgent: boolean; readonly start: readonly WorkPlan[] },
+) => Promise<WorkPlan>;
+
+export interface ControllerOptions {
+  readonly cluster: string;
+  /** Where the broker inside the controller listens; or an external broker. */
+  readonly broker: { readonly listen: string } | { readonly endpoint: Endpoint };
+  /** The controller's; without one nothing leaves this machine. */
+  readonly identity?: security.Identity | undefined;
+  /** Of data links. */
+  readonly transport: Transport;
+  /** What is served; without a model the controller keeps the registry only. `bytes`: the ModelProto, to be handed out without its weights. */
+  readonly model?:
+    | {
+        readonly name: string;
+        readonly bytes: Uint8Array;
+        readonly graph: Graph;
+        readonly analysis: Analysis;
+        readonly workload: Workload;
+        readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+        readonly size?: { readonly height: number; readonly width: number } | undefined;
+      }
+    | undefined;
+  readonly plan: PlanFunction;
+  /** Runs an image on this machine, unsplit: the last resort. */
+  readonly whole: (inputs: Tensors) => Promise<Tensors>;
+  readonly software: string;
+  /** How long a device measures a model. Default 8000 ms. */
+  readonly profileMs?: number | undefined;
+  /** One link. Default 10000 ms. */
+  readonly linkMs?: number | undefined;
+  /** Loading a plan's models, on the slowest device. Default 300000 ms. */
+  readonly prepareMs?: number | undefined;
+  /** One image on one plan. Default 20000 ms. */
+  readonly requestMs?: number | undefined;
+  /** A provider that does not answer for so long is lost. Default 2000 ms. */
+  readonly silenceMs?: number | undefined;
+  readonly keepaliveS?: number | undefined;
+  /** Share by which a new plan must be faster. Default 0.03. */
+  readonly margin?: number | undefined;
+  /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 5. */
+  readonly drift?: { readonly threshold?: number; readonly window?: number } | undefined;
+  readonly onEvent?: ((event: ControllerEvent) => void) | undefined;
+  /** What the broker and hostile messages had refused, for logs. */
+  readonly log?: ((line: string) => void) | undefined;
+}
+
+export interface Inferred {
+  readonly outputs: Tensors;
+  readonly ms: number;
+  /** Number of the plan that the image was finished on; 0: whole on this machine. */
+  readonly generation: number;
+}
+
+export interface Controller {
+  /** Where devices join; empty with an external broker. */
+  readonly address: string;
+  /** The plan in force. */
+  readonly generation:
+    | { readonly number: number; readonly devices: readonly string[]; readonly predictedMs: number }
+    | undefined;
+  /** All devices that ever announced themselves and are not forgotten. */
+  devices(): readonly DeviceRecord[];
+  registry(): Registry;
+  /**
+   * Answers one image, by the devices or, where they fail, whole on this machine. Rejects with `DEADLINE` after `deadlineMs`
+   * (default 60000), with `SHAPE_MISMATCH` for wrong inputs, and with what `whole` rejects with.
+   */
+  infer(inputs: Tensors, options?: { readonly deadlineMs?: number }): Promise<Inferred>;
+  /** Resolves once a plan over at least so many devices with a profile is in force. Rejects with `DEADLINE`. */
+  ready(devices: number, deadlineMs: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Errors after which an image can be finished otherwise. Wrong inputs would be wrong everywhere. */
+const FALLS_BACK: ReadonlySet<string> = new Set([
+  'PROVIDER_LOST',
+  'PROVIDER_FAILED',
+  'LINK_FAILED',
+  'LINK_CLOSED',
+  'DEADLINE',
+  'PROTOCOL',
+  'FRAME_INVALID',
+  'ENGINE_FAILED',
+  'CANCELLED',
+  'PEER_REFUSED',
+]);
+const IMAGE_MS = 60_000;
+/** How long an image that lost its plan waits for the next one, at most: after that it is run whole. */
+const NEXT_PLAN_MS = 5000;
+/** Plans that one image is tried on before it is run whole. */
+const TRIES = 2;
+/** A device that failed is asked whether it is back after so long, and then less and less often. */
+const BACK_MS = 1000;
+const MOST_BACK_MS = 30_000;
+const PING_MS = 1000;
+/** No traces are asked for more often than this. */
+const TRACE_MS = 200;
+const DIAL_MS = 5000;
+/** How often a plan without images is asked whether its devices are there. */
+const HEALTH_MS = 500;
+/** On top of what an order is given to do. */
+const ORDER_SLACK_MS = 60_000;
+
+export async function startController(options: ControllerOptions): Promise<Controller> {
+  checkName(options.cluster, 'a cluster');
+  const serving = new Serving(options);
+  try {
+    await serving.open();
+    return serving;
+  } catch (error) {
+    await serving.close();
+    throw error;
+  }
+}
+
+class Serving implements Controller {
+  address = '';
+  readonly #options: ControllerOptions;
+  readonly #model: ServedModel | undefined;
+  readonly #undo: (() => Promise<void>)[] = [];
+  #directory!: Directory;
+  #current: Generation | undefined;
+  #generations = 0;
+  #watch: { readonly generation: Generation; readonly drift: DriftWatch } | undefined;
+  #tracedAt = 0;
+  #imagesSinceTrace: number[] = [];
+  /** How much longer than profiled a device takes. */
+  readonly #pace = new Map<string, number>();
+  /** Devices that failed on the data links, until they answer again. */
+  readonly #suspects = new Map<string, { readonly session: string; timer: NodeJS.Timeout }>();
+  readonly #busy = new Set<string>();
+  /** Devices that could not measure the model, by their session. */
+  readonly #unmeasured = new Map<string, string>();
+  /** Why the next plan is due, and since when. */
+  #due: { readonly reason: PlanReason; readonly since: number } | undefined;
+  #adapting: Promise<void> | undefined;
+  #measuring: Promise<void> | undefined;
+  /** Plans that could not be prepared, one after another. */
+  #failures = 0;
+  #retry: NodeJS.Timeout | undefined;
+  #health: NodeJS.Timeout | undefined;
+  #looking = false;
+  /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
+  #preparing: readonly string[] = [];
+  readonly #changes = new Set<() => void>();
+  #closed = false;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    const { model } = options;
+    if (model !== undefined) this.#model = { ...model, hash: modelHash(model.analysis) };
+  }
+
+  async open(): Promise<void> {
+    const { cluster, broker, identity, transport, software, model, keepaliveS, log } = this.#options;
+    let endpoint: Endpoint;
+    if ('endpoint' in broker) endpoint = broker.endpoint;
+    else {
+      const embedded = await startBroker({ cluster, listen: broker.listen, identity, log });
+      this.#undo.push(() => embedded.close());
+      this.address = embedded.address;
+      endpoint = { name: 'the broker of this process', open: () => embedded.connect() };
+    }
+    const directory = new Directory({
+      cluster,
+      endpoint,
+      transport,
+      software,
+      address: this.address,
+      model: model?.name,
+      keepaliveS,
+      changed: (event, before, after) => this.#changed(event, before, after),
+      onBroker: (connected) => this.#tell({ type: 'broker', connected }),
+      problem: (error) => this.#tell({ type: 'problem', error }),
+    });
+    this.#directory = directory;
+    this.#undo.push(() => directory.close());
+    await directory.open();
+    if (model !== undefined && this.#model !== undefined) {
+      const { name, bytes, shapes, size } = model;
+      this.#health = setInterval(() => void this.#lookAfter(), HEALTH_MS);
+      directory.state(
+        { kind: 'model', hash: this.#model.hash },
+        packModel({
+          name,
+          bytes,
+          bind: { ...(shapes === undefined ? {} : { shapes }), ...(size === undefined ? {} : { size }) },
+        }),
+      );
+    }
+  }
+
+  get generation(): Controller['generation'] {
+    const current = this.#current;
+    if (current === undefined) return undefined;
+    const { number, predicted } = current.facts;
+    return { number, devices: this.#devicesOf(current), predictedMs: predicted.latencyMs };
+  }
+
+  #devicesOf(generation: Generation): string[] {
+    return generation.facts.ids.filter((id) => generation.uses(id));
+  }
+
+  devices(): readonly DeviceRecord[] {
+    return [...this.registry().devices.values()].sort((a, b) => (a.id < b.id ? -1 : 1));
+  }
+
+  registry(): Registry {
+    return this.#directory.registry;
+  }
+
+  #tell(event: ControllerEvent): void {
+    if (this.#closed) return;
+    this.#options.onEvent?.(event);
+    if (event.type === 'broker') return;
+    const error = 'error' in event ? { error: event.error.toJSON() } : {};
+    this.#directory.tell('events', { version: MESSAGE_VERSION, at: Date.now(), ...event, ...error });
+  }
+
+  // What devices say.
+
+  #changed(event: RegistryEvent, before: Registry, after: Registry): void {
+    if (event.kind === 'linked') {
+      const { from, to, mbps, latencyMs } = event.report;
+      this.#tell({ type: 'link', from, to, mbps, latencyMs });
+      return;
+    }
+    if (event.kind === 'profiled') {
+      this.#tell({ type: 'profiled', id: event.id });
+      if (event.profile.model.hash === this.#model?.hash) this.#needPlan('joined');
+      return;
+    }
+    const id = event.kind === 'announced' ? event.announcement.id : event.id;
+    const [was, is] = [before.devices.get(id), after.devices.get(id)];
+    const wasThere = was !== undefined && isOnline(was);
+    const isThere = is !== undefined && isOnline(is);
+    const name = is?.announcement?.name ?? was?.announcement?.name ?? id;
+    const restarted = wasThere && isThere && was.announcement?.session !== is.announcement?.session;
+    if (wasThere && (!isThere || restarted)) {
+      this.#tell({ type: 'device', id, name, change: is?.status?.status === 'left' ? 'left' : 'lost' });
+      if (this.#current?.uses(id) === true && !this.#preparing.includes(id)) this.#abandon(this.#current, 'lost');
+    }
+    if (isThere && (!wasThere || restarted)) {
+      this.#trust(id);
+      this.#tell({ type: 'device', id, name, change: 'joined' });
+      this.#needPlan('joined');
+      this.#measureNews();
+    }
+    this.#wake();
+  }
+
+  /** No image begins on this plan any more; those under way may end there. */
+  #abandon(generation: Generation, reason: PlanReason): void {
+    if (this.#current === generation) this.#current = undefined;
+    generation.retire();
+    this.#needPlan(reason);
+  }
+
+  #wake(): void {
+    for (const change of [...this.#changes]) change();
+  }
+
+  // What is measured: whatever a new device makes necessary, one thing after another.
+
+  #measureNews(): void {
+    if (this.#model === undefined || this.#closed) return;
+    this.#measuring ??= this.#measure(this.#model).finally(() => {
+      this.#measuring = undefined;
+      if (this.#newDevices().length > 0) this.#measureNews();
+    });
+  }
+
+  /** Devices whose profile is still to be asked for. */
+  #newDevices(): DeviceRecord[] {
+    const hash = this.#model?.hash;
+    if (hash === undefined || this.#closed) return [];
+    return onlineDevices(this.registry()).filter(
+      ({ id, profiles, announcement }) =>
+        !profiles.has(hash) && !this.#busy.has(id) && this.#unmeasured.get(id) !== announcement.session,
+    );
+  }
+
+  async #measure({ hash }: ServedModel): Promise<void> {
+    const { profileMs = 8000 } = this.#options;
+    await Promise.all(
+      this.#newDevices().map(async ({ id, announcement }) => {
+        this.#busy.add(id);
+        try {
+          await this.#directory.order(
+            id,
+            { kind: 'profile', hash, budgetMs: profileMs },
+            profileMs * 4 + ORDER_SLACK_MS,
+          );
+        } catch (error) {
+          // A device that is gone meanwhile is asked again when it is back.
+          const there = this.registry().devices.get(id);
+          if (there !== undefined && isOnline(there) && announcement !== undefined)
+            this.#unmeasured.set(id, announcement.session);
+          this.#problem(error);
+        } finally {
+          this.#busy.delete(id);
+        }
+      }),
+    );
+    if (await this.#measureLinks(false)) this.#needPlan('measured');
+  }
+
+  /** Measures links between devices with a profile: those never measured, or all. Resolves to whether any was measured. */
+  async #measureLinks(all: boolean): Promise<boolean> {
+    const { linkMs = 10_000 } = this.#options;
+    const ids = plannable(this.registry(), this.#model?.hash ?? '', new Set(this.#suspects.keys())).map(({ id }) => id);
+    let measured = false;
+    for (const [from, to] of pairsToMeasure(ids)) {
+      if (this.#closed) return false;
+      if (!all && this.registry().links.has(linkKey(from, to))) continue;
+      const address = this.registry().devices.get(to)?.announcement?.probe;
+      if (address === undefined) continue;
+      try {
+        if (from === CONTROLLER) await this.#directory.measureLink(to, linkMs);
+        else {
+          const peers = [{ id: to, address }];
+          await this.#directory.order(from, { kind: 'links', peers, deadlineMs: linkMs }, linkMs + PING_MS);
+        }
+        measured = true;
+      } catch (error) {
+        this.#problem(error);
+      }
+    }
+    return measured;
+  }
+
+  #problem(error: unknown): void {
+    if (this.#closed) return;
+    const known =
+      error instanceof DistrEdgeError ? error : new DistrEdgeError('INTERNAL', String(error), { cause: error });
+    this.#tell({ type: 'problem', error: known });
+  }
+
+  // What is planned.
+
+  /** Has a plan made soon; the first reason counts until it is. */
+  #needPlan(reason: PlanReason): void {
+    if (this.#model === undefined || this.#closed) return;
+    this.#due ??= { reason, since: performance.now() };
+    this.#adapting ??= this.#adapt(this.#model).finally(() => {
+      this.#adapting = undefined;
+      // What came up when the last plan was just done.
+      if (this.#due !== undefined) this.#needPlan(this.#due.reason);
+      this.#wake();
+    });
+  }
+
+  async #adapt(model: ServedModel): Promise<void> {
+    while (this.#due !== undefined && !this.#closed) {
+      // Devices that join together are planned for together.
+      await new Promise((resolve) => setImmediate(resolve));
+      const { reason, since } = this.#due;
+      this.#due = undefined;
+      try {
+        const asked = askedOf(model, this.registry(), new Set(this.#suspects.keys()), this.#pace);
+        if (asked === undefined) {
+          const current = this.#current;
+          this.#current = undefined;
+          current?.retire();
+        } else await this.#planFor(model, asked, reason, since);
+      } catch (error) {
+        this.#problem(error);
+      }
+      this.#wake();
+    }
+  }
+
+  async #planFor(model: ServedModel, asked: Asked, reason: PlanReason, since: number): Promise<void> {
+    const { margin = 0.03 } = this.#options;
+    const judge = simulator(asked.task);
+    const running = this.#current;
+    // The plan in force, among the devices that there are now.
+    const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+    const start = before === undefined ? [] : [before];
+    const work = await this.#options.plan(asked.task, { urgent: running === undefined, start });
+    const bestMs = judge.latency(work);
+    if (running !== undefined && running === this.#current && before !== undefined) {
+      const runningMs = judge.latency(before);
+      if (!(bestMs < runningMs * (1 - margin))) {
+        this.#tell({ type: 'kept', generation: running.facts.number, runningMs, bestMs });
+        this.#watchFrom(running, judge.run(before), asked.ids);
+        return;
+      }
+    }
+    const plan = toPlan(model.workload, work, asked.ids.length);
+    const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000 } = this.#options;
+    let cluster: Cluster;
+    this.#preparing = asked.ids;
+    try {
+      cluster = await connect(compile(model.graph, plan, model.analysis), {
+        transport,
+        addresses: asked.addresses,
+        deadlineMs: DIAL_MS,
+        silenceMs,
+        requestMs,
+        ...(prepareMs === undefined ? {} : { prepareMs }),
+      });
+    } catch (error) {
+      // Without a culprit, the same plan would fail again at once.
+      if (this.#suspect(error, asked)) this.#needPlan('failed');
+      else this.#planLater();
+      throw error;
+    } finally {
+      this.#preparing = [];
+    }
+    this.#failures = 0;
+    const generation = new Generation({
+      number: ++this.#generations,
+      ids: asked.ids,
+      work,
+      plan,
+      predicted: judge.run(work),
+      cluster,
+    });
+    if (this.#closed) {
+      await generation.close();
+      return;
+    }
+    this.#switchTo(generation, reason, performance.now() - since);
+  }
+
+  #switchTo(generation: Generation, reason: PlanReason, tookMs: number): void {
+    const before = this.#current;
+    this.#current = generation;
+    before?.retire();
+    this.#watchFrom(generation, generation.facts.predicted, generation.facts.ids);
+    const { number, predicted, plan, ids } = generation.facts;
+    const devices = this.#devicesOf(generation);
+    this.#tell({ type: 'plan', generation: number, devices, predictedMs: predicted.latencyMs, reason, tookMs });
+    try {
+      const message = {
+        version: MESSAGE_VERSION,
+        generation: number,
+        devices: ids,
+        predictedMs: predicted.latencyMs,
+        plan,
+      };
+      this.#directory.state({ kind: 'plan' }, encode('plan', message));
+    } catch (error) {
+      // A plan too large for the broker runs all the same.
+      this.#problem(error);
+    }
+    // A device of the plan may have gone while it was prepared.
+    const gone = devices.find((id) => {
+      const device = this.registry().devices.get(id);
+      return device === undefined || !isOnline(device);
+    });
+    if (gone !== undefined) this.#abandon(generation, 'lost');
+    this.#wake();
+  }
+
+  /** Plans again after a while, the longer the more often it failed. */
+  #planLater(): void {
+    clearTimeout(this.#retry);
+    this.#failures += 1;
+    const ms = Math.min(BACK_MS * 2 ** (this.#failures - 1), MOST_BACK_MS);
+    this.#retry = setTimeout(() => this.#needPlan('failed'), ms);
+  }
+
+  // What is watched.
+
+  /** @param ids of the devices of the simulated run */
+  #watchFrom(generation: Generation, run: SimulatedRun, ids: readonly string[]): void {
+    const computeMs = new Array<number>(generation.facts.ids.length).fill(0);
+    for (const event of run.events) {
+      const device = event.kind === 'compute' ? generation.facts.ids.indexOf(ids[event.device] ?? '') : -1;
+      if (event.kind === 'compute' && device >= 0)
+        computeMs[device] = (computeMs[device] ?? 0) + event.end - event.start;
+    }
+    this.#watch = { generation, drift: new DriftWatch(computeMs, this.#options.drift) };
+    this.#imagesSinceTrace = [];
+  }
+
+  /** Looks, now and then and between images, at what the last image took where. */
+  #observe(generation: Generation, ms: number): void {
+    this.#imagesSinceTrace.push(ms);
+    if (this.#imagesSinceTrace.length > 1000) this.#imagesSinceTrace.shift();
+    const now = performance.now();
+    if (this.#watch?.generation !== generation || generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
+    this.#tracedAt = now;
+    void this.#lookAt(generation);
+  }
+
+  async #lookAt(generation: Generation): Promise<void> {
+    const trace = await generation.trace();
+    const watch = this.#watch;
+    if (trace === undefined || watch?.generation !== generation || this.#closed) return;
+    const { ids, number, cluster, predicted } = generation.facts;
+    const computeMs = new Array<number>(ids.length).fill(0);
+    for (const { step, start, end } of trace.steps) {
+      const device = cluster.program.steps[step]?.device ?? -1;
+      if (device >= 0) computeMs[device] = (computeMs[device] ?? 0) + end - start;
+    }
+    this.#directory.tell('telemetry', {
+      version: MESSAGE_VERSION,
+      at: Date.now(),
+      generation: number,
+      predictedMs: predicted.latencyMs,
+      images: this.#imagesSinceTrace.splice(0),
+      last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
+    });
+    const drift = watch.drift.add({ totalMs: trace.totalMs, computeMs });
+    if (drift.kind === 'compute') {
+      for (const [device, factor] of drift.factors) {
+        const id = ids[device] ?? '';
+        this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
+        this.#tell({ type: 'drift', generation: number, what: 'compute', factor, id });
+      }
+      this.#needPlan('drift');
+    } else if (drift.kind === 'network') {
+      this.#tell({ type: 'drift', generation: number, what: 'network', factor: drift.ratio });
+      if (await this.#measureLinks(true)) this.#needPlan('drift');
+    }
+  }
+
+  // What failed.
+
+  /** Leaves the device that an error names out of plans until it answers again. Returns whether it names one. */
+  #suspect(error: unknown, { ids, addresses }: Pick<Asked, 'ids' | 'addresses'>): boolean {
+    const where = error instanceof DistrEdgeError ? (error.where ?? '') : '';
+    const index = addresses.findIndex((address) => ` ${where.replaceAll(',', ' ')} `.includes(` ${address} `));
+    const id = ids[index];
+    const session = id === undefined ? undefined : this.registry().devices.get(id)?.announcement?.session;
+    if (id === undefined || session === undefined || this.#closed) return false;
+    if (this.#suspects.has(id)) return true;
+    this.#suspects.set(id, { session, timer: this.#askLater(id, BACK_MS) });
+    return true;
+  }
+
+  #askLater(id: string, ms: number): NodeJS.Timeout {
+    return setTimeout(() => void this.#askBack(id, ms), ms);
+  }
+
+  async #askBack(id: string, ms: number): Promise<void> {
+    const suspect = this.#suspects.get(id);
+    if (suspect === undefined || this.#closed) return;
+    const device = this.registry().devices.get(id);
+    try {
+      if (device === undefined || !isOnline(device)) throw new DistrEdgeError('PROVIDER_LOST', 'it is not there');
+      await this.#directory.order(id, { kind: 'ping' }, PING_MS);
+      if (this.#trust(id)) this.#needPlan('joined');
+    } catch {
+      if (this.#suspects.get(id) === suspect && !this.#closed)
+        suspect.timer = this.#askLater(id, Math.min(2 * ms, MOST_BACK_MS));
+    }
+  }
+
+  /** Plans with a device again; whether it was suspected. */
+  #trust(id: string): boolean {
+    clearTimeout(this.#suspects.get(id)?.timer);
+    return this.#suspects.delete(id);
+  }
+
+  /** Between images, notices that a plan has lost a device before an image does. */
+  async #lookAfter(): Promise<void> {
+    const generation = this.#current;
+    if (generation === undefined || generation.inFlight > 0 || this.#looking) return;
+    this.#looking = true;
+    const error = await generation.broken();
+    this.#looking = false;
+    if (error !== undefined && this.#current === generation && !this.#closed) this.#giveUp(generation, error);
+  }
+
+  /** A plan failed: its devices are planned for anew, without the one that the error names. */
+  #giveUp(generation: Generation, error: unknown): void {
+    const { ids } = generation.facts;
+    const addresses = ids.map((id) => this.registry().devices.get(id)?.announcement?.address ?? '-');
+    if (this.#current === generation) this.#suspect(error, { ids, addresses });
+    this.#abandon(generation, 'failed');
+    void generation.close();
+  }
+
+  // What is asked.
+
+  async infer(inputs: Tensors, { deadlineMs = IMAGE_MS }: { readonly deadlineMs?: number } = {}): Promise<Inferred> {
+    const started = performance.now();
+    const left = (): number => deadlineMs - (performance.now() - started);
+    const answer = this.#answer(inputs, left);
+    answer.catch(() => undefined);
+    const { outputs, generation } = await within(
+      answer,
+      deadlineMs,
+      'the image was not done',
+      () => this.#options.cluster,
+    );
+    return { outputs, generation, ms: performance.now() - started };
+  }
+
+  async #answer(inputs: Tensors, left: () => number): Promise<{ outputs: Tensors; generation: number }> {
+    if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the controller is closed');
+    let failure: DistrEdgeError | undefined;
+    for (let tries = 0; tries < TRIES; tries++) {
+      const generation = this.#current ?? (await this.#next(Math.min(NEXT_PLAN_MS, left() / 2)));
+      if (generation === undefined) break;
+      if (failure !== undefined) this.#tell({ type: 'fallback', to: 'plan', error: failure });
+      try {
+        const { outputs, ms } = await generation.infer(inputs);
+        this.#observe(generation, ms);
+        return { outputs, generation: generation.facts.number };
+      } catch (error) {
+        if (!(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code) || this.#closed) throw error;
+        failure = error;
+        this.#giveUp(generation, error);
+      }
+    }
+    failure ??= new DistrEdgeError('PROVIDER_LOST', 'no device of the cluster is ready', {
+      where: this.#options.cluster,
+    });
+    this.#tell({ type: 'fallback', to: 'whole', error: failure });
+    return { outputs: await this.#options.whole(inputs), generation: 0 };
+  }
+
+  /** The next plan, if one is being made over devices that are there; waits no longer than given. */
+  async #next(ms: number): Promise<Generation | undefined> {
+    const end = performance.now() + ms;
+    while (this.#current === undefined && this.#adapting !== undefined && this.#generations > 0 && !this.#closed) {
+      if (!(await this.#change(end - performance.now()))) return undefined;
+    }
+    return this.#current;
+  }
+
+  /** Waits for anything to change; false where nothing did in time. */
+  #change(ms: number): Promise<boolean> {
+    if (ms <= 0) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const end = (changed: boolean): void => {
+        clearTimeout(timer);
+        this.#changes.delete(woken);
+        resolve(changed);
+      };
+      const woken = (): void => end(true);
+      const timer = setTimeout(() => end(false), ms);
+      this.#changes.add(woken);
+    });
+  }
+
+  async ready(devices: number, deadlineMs: number): Promise<void> {
+    const end = performance.now() + deadlineMs;
+    const hash = this.#model?.hash ?? '';
+    const isReady = (): boolean => {
+      if (onlineDevices(this.registry()).length < devices) return false;
+      if (this.#model === undefined) return true;
+      const known = plannable(this.registry(), hash, new Set()).length >= devices;
+      return known && this.#current !== undefined && this.#adapting === undefined && this.#measuring === undefined;
+    };
+    while (!isReady()) {
+      if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the controller was closed');
+      if (!(await this.#change(Math.min(500, end - performance.now()))) && performance.now() >= end) {
+        throw new DistrEdgeError('DEADLINE', `the cluster was not ready within ${deadlineMs} ms`, {
+          where: this.#options.cluster,
+          expected: `${devices} devices with a profile, and a plan`,
+          got: `${onlineDevices(this.registry()).length} devices, ${plannable(this.registry(), hash, new Set()).length} with a profile`,
+          hint: 'join more devices (distredge join), or look at what distredge devices and distredge doctor say',
+        });
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const { timer } of this.#suspects.values()) clearTimeout(timer);
+    this.#suspects.clear();
+    clearTimeout(this.#retry);
+    clearInterval(this.#health);
+    this.#wake();
+    const current = this.#current;
+    this.#current = undefined;
+    await current?.close();
+    for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
+  }
+}

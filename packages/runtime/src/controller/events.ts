@@ -1,0 +1,40 @@
+/** What a controller tells whoever runs it. Everything that is not as planned is told, so nothing falls back silently. */
+import type { DistrEdgeError } from '@distredge/core';
+
+/** Why a plan was made. */
+export type PlanReason = 'joined' | 'lost' | 'failed' | 'measured' | 'drift';
+
+export type ControllerEvent =
+  | { readonly type: 'device'; readonly id: string; readonly name: string; readonly change: 'joined' | 'left' | 'lost' }
+  | { readonly type: 'profiled'; readonly id: string }
+  | {
+      readonly type: 'link';
+      readonly from: string;
+      readonly to: string;
+      readonly mbps: number;
+      readonly latencyMs: number;
+    }
+  /** A plan is in force from the next image on. `devices` are those with work. */
+  | {
+      readonly type: 'plan';
+      readonly generation: number;
+      readonly devices: readonly string[];
+      readonly predictedMs: number;
+      readonly reason: PlanReason;
+      /** From the reason to the switch, in ms: measuring, planning, loading. */
+      readonly tookMs: number;
+    }
+  /** A better plan was found, but not so much better that a switch would pay. */
+  | { readonly type: 'kept'; readonly generation: number; readonly runningMs: number; readonly bestMs: number }
+  /** An image could not be finished as planned: it is finished by another plan, or whole on this machine. */
+  | { readonly type: 'fallback'; readonly to: 'plan' | 'whole'; readonly error: DistrEdgeError }
+  | {
+      readonly type: 'drift';
+      readonly generation: number;
+      readonly what: 'compute' | 'network';
+      readonly factor: number;
+      readonly id?: string;
+    }
+  | { readonly type: 'broker'; readonly connected: boolean }
+  /** Something went wrong in the background; images go on. */
+  | { readonly type: 'problem'; readonly error: DistrEdgeError };

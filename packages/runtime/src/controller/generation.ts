@@ -1,0 +1,83 @@
+/**
+ * One plan, prepared on its devices, from the switch to it until the last of its images is done. An image runs in one generation
+ * from beginning to end, so plans never mix.
+ */
+import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
+import type { Cluster, RunTrace } from '../requester.js';
+
+export type Tensors = Readonly<Record<string, Tensor>>;
+
+export interface GenerationFacts {
+  /** Counts up from 1. */
+  readonly number: number;
+  /** Device ids; the plan names devices by their place among these. */
+  readonly ids: readonly string[];
+  readonly work: WorkPlan;
+  readonly plan: Plan;
+  /** What the simulator said when the plan was chosen. */
+  readonly predicted: SimulatedRun;
+  readonly cluster: Cluster;
+}
+
+export class Generation {
+  readonly facts: GenerationFacts;
+  /** Images that this generation has answered. */
+  images = 0;
+  #inFlight = 0;
+  #retired = false;
+  #closed: Promise<void> | undefined;
+
+  constructor(facts: GenerationFacts) {
+    this.facts = facts;
+  }
+
+  get inFlight(): number {
+    return this.#inFlight;
+  }
+
+  /** Whether a device takes part in it. */
+  uses(id: string): boolean {
+    const index = this.facts.ids.indexOf(id);
+    return this.facts.cluster.program.steps.some(({ device }) => device === index);
+  }
+
+  async infer(inputs: Tensors): Promise<{ readonly outputs: Tensors; readonly ms: number }> {
+    this.#inFlight += 1;
+    const start = performance.now();
+    try {
+      const outputs = await this.facts.cluster.infer(inputs);
+      this.images += 1;
+      return { outputs, ms: performance.now() - start };
+    } finally {
+      this.#inFlight -= 1;
+      if (this.#retired && this.#inFlight === 0) void this.close();
+    }
+  }
+
+  /** The timeline of the last image; undefined while others are under way, or where the devices do not tell. */
+  async trace(): Promise<RunTrace | undefined> {
+    if (this.#inFlight > 0 || this.#closed !== undefined) return undefined;
+    return this.facts.cluster.trace().catch(() => undefined);
+  }
+
+  /** Why no image can be run here any more; undefined where one can. */
+  async broken(): Promise<unknown> {
+    if (this.#closed !== undefined) return undefined;
+    return this.facts.cluster.trace().then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+  }
+
+  /** No image begins here any more; those under way are finished. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#inFlight === 0) void this.close();
+  }
+
+  /** Ends it; images under way fail. */
+  close(): Promise<void> {
+    this.#closed ??= this.facts.cluster.close();
+    return this.#closed;
+  }
+}

@@ -1,0 +1,55 @@
+/** Measures links on behalf of the control plane: with few, small messages where the link is slow, and never without an end. */
+import { DistrEdgeError } from '@distredge/core';
+import type { Link, Transport } from '../link/link.js';
+import { type LinkFigures, measureLink } from '../profile/link.js';
+
+/** A first look, to choose how much the link can carry. */
+const LOOK = { bytes: 2 ** 13, rounds: 4 };
+/** What the large messages of a measurement may take together, in ms. */
+const AIM_MS = 200;
+const MOST_BYTES = 2 ** 18;
+const ROUNDS = 12;
+/** Above this rate, in 10⁶ bit/s, what a message costs hides what its bytes cost: a link is not said to be faster. */
+const MOST_MBPS = 20_000;
+/** Messages that are sent before any is timed come on top. */
+const ALL_ROUNDS = ROUNDS + 20;
+
+/** A transport whose links end when asked to. */
+function ending(transport: Transport): { readonly transport: Transport; end(error: Error): void } {
+  const open = new Set<Link>();
+  let over: Error | undefined;
+  return {
+    transport: {
+      ...transport,
+      async dial(address, handlers, options) {
+        const link = await transport.dial(address, handlers, options);
+        open.add(link);
+        if (over !== undefined) link.close(over);
+        return link;
+      },
+    },
+    end(error) {
+      over = error;
+      for (const link of open) link.close(error);
+    },
+  };
+}
+
+/** Measures the link to an end that runs `answerMessages`. Rejects as `dial` does, with `LINK_CLOSED`, or `DEADLINE`. */
+export async function quickLink(transport: Transport, address: string, deadlineMs: number): Promise<LinkFigures> {
+  const links = ending(transport);
+  const timer = setTimeout(
+    () =>
+      links.end(new DistrEdgeError('DEADLINE', `a link was not measured within ${deadlineMs} ms`, { where: address })),
+    deadlineMs,
+  );
+  try {
+    const look = await measureLink(links.transport, address, LOOK);
+    const bits = (AIM_MS / ALL_ROUNDS) * look.mbps * 1000;
+    const bytes = Math.min(MOST_BYTES, Math.max(LOOK.bytes, Math.round(bits / 8)));
+    const { mbps, latencyMs } = await measureLink(links.transport, address, { bytes, rounds: ROUNDS });
+    return { mbps: Math.min(mbps, MOST_MBPS), latencyMs };
+  } finally {
+    clearTimeout(timer);
+  }
+}
