@@ -1,71 +1,121 @@
-/** Planners measured on real processes behind real, shaped links, beside what the simulator says; `npm run bench -- testbed --help`. */
-import { readFileSync } from 'node:fs';
-import { parseArgs } from 'node:util';
-import { DistrEdgeError, type Plan, parseScenarios, taskOf, toPlan } from '@distredge/core';
-import { baselineNames, createPlanner, plannerNames } from '@distredge/planner';
-import { createOrtGraphRunner } from '@distredge/runtime';
+/** Planners measured on real processes behind shaped links, beside what the simulator says; `npm run bench -- testbed --help`. */
+import { cpus, loadavg } from 'node:os';
+import { DistrEdgeError, type Scenario, taskOf } from '@distredge/core';
 import { missing, removeLeftovers } from './_testbed/namespaces.js';
+import { HELP, type TestbedOptions, testbedOptions } from './_testbed/options.js';
+import { plansFor } from './_testbed/plans.js';
+import { HEADER, lineOf, linesOf, type Row, summarise } from './_testbed/report.js';
 import { Session } from './_testbed/session.js';
 import { zooWorkload } from './_workloads.js';
 
-const { values } = parseArgs({
-  options: {
-    scenarios: { type: 'string' },
-    filter: { type: 'string', default: '' },
-    planners: { type: 'string', default: [...baselineNames, 'best-device', 'auto'].join(',') },
-    dilation: { type: 'string' },
-    images: { type: 'string', default: '3' },
-    budget: { type: 'string', default: '2' },
-    access: { type: 'string', default: 'ordered' },
-    json: { type: 'boolean', default: false },
-  },
-});
-void plannerNames;
-void createOrtGraphRunner;
-void DistrEdgeError;
+/** The end that was asked for by a signal: nothing new begins. */
+const ending = new AbortController();
+let session: Session | undefined;
 
-const lack = missing();
-if (lack !== undefined) {
-  console.error(`the testbed needs ${lack}`);
-  process.exit(1);
+function endBy(signal: 'SIGINT' | 'SIGTERM' | 'SIGHUP', code: number): void {
+  process.on(signal, () => {
+    if (ending.signal.aborted) return;
+    ending.abort();
+    process.exitCode = code;
+    // What is under way fails when its processes are gone; whoever waits for it removes the rest.
+    session?.kill();
+  });
 }
-await removeLeftovers();
-const scenarios = parseScenarios(JSON.parse(readFileSync(values.scenarios as string, 'utf8'))).filter(({ id }) =>
-  new RegExp(values.filter).test(id),
-);
-for (const scenario of scenarios) {
-  const workload = zooWorkload(scenario.model);
-  const task = taskOf(workload, scenario.cluster);
-  const session = await Session.open(
-    { cluster: scenario.cluster, model: scenario.model, task },
-    {
-      access: values.access as 'ordered',
-      dilation: values.dilation === undefined ? undefined : Number(values.dilation),
-      images: Number(values.images),
-      reuse: true,
-    },
-  );
+
+/** For people who watch: what is being done now. */
+function status(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[2K${text}`);
+}
+
+function factsOf(error: unknown): Record<string, string> {
+  return error instanceof DistrEdgeError ? error.toJSON() : { code: 'INTERNAL', message: String(error) };
+}
+
+async function measureScenario(scenario: Scenario, options: TestbedOptions, add: (row: Row) => void): Promise<void> {
+  const { id, model, cluster } = scenario;
+  const task = taskOf(zooWorkload(model), cluster);
+  const planning = { budgetMs: options.budgetMs, seed: options.seed, signal: ending.signal };
+  const { plans, failed } = await plansFor(task, options.planners, planning, (name) => status(`${id}: ${name} plans`));
+  for (const { planner, error } of failed) add({ scenario: id, planners: [planner], error: factsOf(error) });
   try {
-    for (const name of values.planners.split(',')) {
-      const planned = await createPlanner(name).plan(task, { budgetMs: 1000 * Number(values.budget), seed: 1 });
-      const plan: Plan = toPlan(workload, planned.plan, task.costs.length);
-      const began = performance.now();
-      const row = await session.measure(plan);
-      console.log(
-        scenario.id.padEnd(22),
-        name.padEnd(12),
-        row.predictedMs.toFixed(1).padStart(8),
-        row.imagesMs.map((ms) => ms.toFixed(1)).join(' '),
-        `${(100 * (row.measuredMs / row.predictedMs - 1)).toFixed(2)} %`,
-        'x',
-        row.dilation,
-        row.difference.toExponential(1),
-        row.late,
-        ((performance.now() - began) / 1000).toFixed(1),
-        's',
-      );
+    for (const { planners, plan } of plans) {
+      if (ending.signal.aborted) return;
+      status(`${id}: measuring ${planners.join(', ')}`);
+      try {
+        session ??= await Session.open({ cluster, model, task }, options);
+        if (ending.signal.aborted) return;
+        add({ scenario: id, planners, ...(await session.measure(plan)) });
+      } catch (error) {
+        if (ending.signal.aborted) return;
+        add({ scenario: id, planners, error: factsOf(error) });
+        // What state it is in nobody knows: the next plan gets a new one.
+        await closeSession();
+      }
     }
   } finally {
-    await session.close();
+    await closeSession();
   }
+}
+
+async function closeSession(): Promise<void> {
+  const closing = session;
+  session = undefined;
+  await closing?.close();
+}
+
+async function main(): Promise<void> {
+  const options = testbedOptions(process.argv.slice(2));
+  if (options === undefined) {
+    console.log(HELP);
+    return;
+  }
+  if (options.list) {
+    for (const { id, cluster } of options.scenarios)
+      console.log(`${id}  ${cluster.devices.length} devices, ${cluster.medium}`);
+    return;
+  }
+  const lack = missing();
+  if (lack !== undefined) throw new DistrEdgeError('USAGE', `the testbed needs ${lack}`);
+  endBy('SIGINT', 130);
+  endBy('SIGTERM', 143);
+  endBy('SIGHUP', 129);
+  const left = await removeLeftovers();
+  const say = (line: string): void => {
+    status('');
+    if (!options.json) console.log(line);
+  };
+  if (left > 0) say(`removed ${left} namespaces that a testbed had left which was killed`);
+  const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, load ${(loadavg()[0] ?? 0).toFixed(1)}`;
+  say(
+    `${machine}; paced engines, ${options.access} access, ${options.images} images a plan; times in ms of the model\n`,
+  );
+  say(HEADER);
+  const rows: Row[] = [];
+  for (const scenario of options.scenarios) {
+    if (ending.signal.aborted) break;
+    await measureScenario(scenario, options, (row) => {
+      rows.push(row);
+      say(lineOf(row));
+    });
+  }
+  const summary = summarise(rows);
+  if (options.json) console.log(JSON.stringify({ machine, rows, summary }, undefined, 2));
+  else for (const line of ['', ...linesOf(summary)]) say(line);
+  if (ending.signal.aborted) say('ended early, all removed');
+  else if (summary.failed > 0 || summary.inexact > 0) process.exitCode = 1;
+}
+
+try {
+  await main();
+} catch (error) {
+  status('');
+  const { message, where, expected, got, hint } = factsOf(error);
+  const facts = { where, expected, got, hint };
+  console.error(`error: ${message}`);
+  for (const [name, fact] of Object.entries(facts)) if (fact !== undefined) console.error(`  ${name}: ${fact}`);
+  process.exitCode = ending.signal.aborted
+    ? (process.exitCode ?? 1)
+    : error instanceof DistrEdgeError && error.code === 'USAGE' && missing() === undefined
+      ? 2
+      : 1;
 }

@@ -9,6 +9,8 @@ const SCRIPTS: Readonly<Record<'provider' | 'requester', string>> = {
   requester: fileURLToPath(new URL('./requester.js', import.meta.url)),
 };
 const START_MS = 60_000;
+/** A process that computes notices late that it shall end. */
+const END_MS = 3000;
 /** How much of what a process wrote is kept, for when it fails. */
 const KEPT = 4000;
 /** As the command line starts providers. */
@@ -116,10 +118,17 @@ export class TestbedMember {
     });
   }
 
-  /** Ends the process, whatever it does. Resolves when it is gone. */
-  async close(): Promise<void> {
+  /** Ends the process at once. */
+  kill(): void {
     this.#child.kill('SIGKILL');
+  }
+
+  /** Lets the process end, and after a while ends it. Resolves when it is gone. */
+  async close(): Promise<void> {
+    if (this.#child.connected) this.#child.disconnect();
+    const timer = setTimeout(() => this.kill(), END_MS);
     await this.#ended;
+    clearTimeout(timer);
   }
 }
 

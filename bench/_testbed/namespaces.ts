@@ -7,6 +7,9 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DistrEdgeError } from '@distredge/core';
 
@@ -14,6 +17,7 @@ const execute = promisify(execFile);
 
 const PREFIX = 'dedge-testbed';
 const NAME = new RegExp(`^${PREFIX}-(\\d+)-(ap|\\d+)$`);
+const FOLDER = new RegExp(`^${PREFIX}-(\\d+)-\\w+$`);
 const TOOL_MS = 30_000;
 /** A packet on the wire and what it carries: rates are those of tensor bytes, so headers are given rate on top. */
 const FRAME_BYTES = 1514;
@@ -129,9 +133,18 @@ export class Testnet {
   }
 }
 
-/** Removes what a process left behind that did not live to clean up. Resolves with the number of namespaces. */
-export function removeLeftovers(): Promise<number> {
+/** Removes what processes left behind that did not live to clean up. Resolves with the number of namespaces. */
+export async function removeLeftovers(): Promise<number> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = FOLDER.exec(name)?.[1];
+    if (pid !== undefined && !isTestbed(Number(pid))) await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
   return remove(({ pid }) => !isTestbed(pid));
+}
+
+/** A private folder for sockets of this process; `removeLeftovers` of a later one finds it. */
+export function makeFolder(): Promise<string> {
+  return mkdtemp(join(tmpdir(), `${PREFIX}-${process.pid}-`));
 }
 
 /** The address of a member inside the testbed: the requester is member 0, device i member i + 1. */

@@ -83,7 +83,8 @@ async function measure(images: number): Promise<Measured> {
   if (cluster === undefined || loaded === undefined) throw new DistrEdgeError('INTERNAL', 'nothing is prepared');
   const { inputs, truth } = loaded;
   const ms: number[] = [];
-  let largest = 0;
+  // One that does not count: the first through shaped links finds everything cold.
+  let largest = difference(await cluster.infer(inputs), truth);
   for (let image = 0; image < images; image++) {
     const began = performance.now();
     const outputs = await cluster.infer(inputs);

@@ -1,6 +1,5 @@
 /** One scenario on the testbed: its star and its processes, and what a plan takes on them. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   analyse,
@@ -19,7 +18,7 @@ import { buildZooModel } from '@distredge/zoo';
 import { type Access, AccessPoint } from './access-point.js';
 import { chooseDilation } from './dilation.js';
 import { TestbedMember } from './members.js';
-import { Testnet } from './namespaces.js';
+import { makeFolder, Testnet } from './namespaces.js';
 import type { Lateness, Measured, Prepared } from './orders.js';
 import { stepTimes } from './step-times.js';
 
@@ -82,7 +81,7 @@ export class Session {
     options: SessionOptions,
   ): Promise<Session> {
     const { medium, devices } = scenario.cluster;
-    const folder = await mkdtemp(join(tmpdir(), `distredge-testbed-${process.pid}-`));
+    const folder = await makeFolder();
     const path = join(folder, 'access-point');
     const net = await Testnet.build(devices.length + 1);
     const point =
@@ -127,7 +126,7 @@ export class Session {
       await this.#dilate(dilation);
       await this.#lateness();
       const { images } = this.#options;
-      const measured = (await requester.ask({ kind: 'measure', images }, images * requestMs)) as Measured;
+      const measured = (await requester.ask({ kind: 'measure', images }, (images + 1) * requestMs)) as Measured;
       const late = await this.#lateness();
       const imagesMs = measured.ms.map((ms) => ms / dilation);
       return {
@@ -139,8 +138,7 @@ export class Session {
         late: { times: late.times, worstMs: late.worstMs / dilation },
       };
     } finally {
-      await this.#net.unshape();
-      await requester.ask({ kind: 'release' }, ANSWER_MS);
+      await requester.ask({ kind: 'release' }, ANSWER_MS).catch(() => undefined);
     }
   }
 
@@ -173,6 +171,11 @@ export class Session {
       times: all.reduce((sum, { times }) => sum + times, 0),
       worstMs: Math.max(0, ...all.map(({ worstMs }) => worstMs)),
     };
+  }
+
+  /** Ends the processes at once: what they were asked rejects. */
+  kill(): void {
+    for (const member of this.#members) member.kill();
   }
 
   /** Ends the processes and removes the star. */
