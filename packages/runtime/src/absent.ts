@@ -3,10 +3,10 @@
  * so that one that comes and goes does not have the others change programs all the time.
  */
 
-/** The longest time between two looks, in ms. */
-const MAX_WAIT_MS = 60_000;
+/** The longest time between two looks, in first waits. */
+const MAX_WAITS = 16;
 /** A device that has been back for so many first waits is trusted as at the beginning. */
-const TRUST_AFTER = 30;
+const TRUST_AFTER = 8;
 
 interface Record {
   /** How often it was lost since it was last trusted. */
@@ -29,10 +29,6 @@ export class Absent {
 
   has(device: number): boolean {
     return this.#records.get(device)?.next !== undefined;
-  }
-
-  get size(): number {
-    return [...this.#records.values()].filter(({ next }) => next !== undefined).length;
   }
 
   lose(device: number): void {
@@ -63,6 +59,6 @@ export class Absent {
   }
 
   #wait(times: number): number {
-    return Math.min(MAX_WAIT_MS, this.#waitMs * 2 ** (times - 1));
+    return this.#waitMs * Math.min(MAX_WAITS, 2 ** (times - 1));
   }
 }

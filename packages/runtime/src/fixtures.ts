@@ -51,11 +51,12 @@ export class FakeEngine implements Engine {
   readonly name = 'fake';
   readonly loaded: EngineModel[] = [];
   closed = false;
+  /** Calls so far. */
+  runs = 0;
   readonly #steps: readonly DeviceStep[];
   readonly #fill: number;
   readonly #mischief: Mischief;
   #loads = 0;
-  #runs = 0;
 
   constructor(steps: readonly DeviceStep[], fill: number, mischief: Mischief = () => undefined) {
     this.#steps = steps;
@@ -72,8 +73,8 @@ export class FakeEngine implements Engine {
   }
 
   async run(call: EngineCall) {
-    const at = this.#runs;
-    this.#runs += 1;
+    const at = this.runs;
+    this.runs += 1;
     await this.#mischief(at, 'run');
     // Calls of several images may take turns; a fixed call says which step it is.
     const { step: own = at % this.#steps.length } = call as EngineCall & { readonly step?: number };

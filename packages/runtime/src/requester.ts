@@ -30,6 +30,8 @@ export interface ConnectOptions {
   readonly inFlight?: number;
   /** A provider that does not answer for so long is lost. Default 5000 ms. */
   readonly silenceMs?: number;
+  /** Called once when a cluster that was ready cannot go on, though no image may be under way. */
+  readonly failed?: (error: Error) => void;
   /** Gives up connecting, and ends the cluster, when it is aborted. */
   readonly signal?: AbortSignal;
   /** Told about progress while weights travel: bytes sent so far of all. */
@@ -130,6 +132,7 @@ class Requester implements Cluster {
   #request = 0;
   #failure: Error | undefined;
   #closed = false;
+  #ready = false;
   #last: { readonly started: number; readonly totalMs: number; readonly image: OpenImage } | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   readonly #cancel = (): void => this.fail(cancelled());
@@ -183,6 +186,7 @@ class Requester implements Cluster {
       );
     });
     await each((member) => member.ready(prepareMs));
+    this.#ready = true;
   }
 
   /** Does something with a member; an error is this device's, unless the cluster has failed for another reason. */
@@ -315,6 +319,7 @@ class Requester implements Cluster {
     if (device !== undefined) this.lost.add(device);
     this.#end(error);
     for (const member of this.#members.values()) member.close(error);
+    if (this.#ready) this.#options.failed?.(error);
   }
 
   #end(error: Error): void {

@@ -1,21 +1,33 @@
 /** A cluster whose providers go, come back and fail, over memory links, with engines that compute nothing. */
 import { DistrEdgeError, floats, floatTensor, type Program, type Tensor } from '@distredge/core';
 import { afterEach, describe, expect, it } from 'vitest';
-import { engineFailure, engineOf, INPUT, type Mischief, OUTPUT, smallProgram, until } from './fixtures.js';
+import {
+  engineFailure,
+  engineOf,
+  type FakeEngine,
+  INPUT,
+  type Mischief,
+  OUTPUT,
+  smallProgram,
+  until,
+} from './fixtures.js';
 import { createMemoryTransport } from './link/memory.js';
 import { type Provider, startProvider } from './provider.js';
-import { connectResilient, type ResilientCluster, type ResilientOptions, type Turn } from './resilient.js';
+import { connectResilient, type ResilientCluster, type ResilientOptions, type Share, type Turn } from './resilient.js';
 
 const inputs = { x: INPUT };
 const WHOLE = floatTensor(new Float32Array(4 * 12 * 4).fill(-7), [1, 4, 12, 4]);
 const programs = [1, 2, 3].map(smallProgram);
-const programFor = (devices: readonly number[]): Program => programs[devices.length - 1] as Program;
+const programsFor = (devices: readonly number[]): Share[] => [
+  { program: programs[devices.length - 1] as Program, devices },
+];
 
 /** Three providers `d0` … `d2` that can be ended and started again, and a cluster over them. */
 class Scene {
   readonly transport = createMemoryTransport();
   readonly turns: Turn[] = [];
   readonly wholes: number[] = [];
+  readonly engines: FakeEngine[] = [];
   readonly #providers = new Map<number, Provider>();
   #cluster: ResilientCluster | undefined;
 
@@ -25,7 +37,11 @@ class Scene {
       listen: `d${device}`,
       engineName: 'fake',
       maxJobs: 16,
-      createEngine: ({ devices, device: own }) => engineOf(programs[devices - 1] as Program, own, mischief),
+      createEngine: ({ devices, device: own }) => {
+        const engine = engineOf(programs[devices - 1] as Program, own, mischief);
+        this.engines.push(engine);
+        return engine;
+      },
     });
     this.#providers.set(device, provider);
   }
@@ -38,7 +54,7 @@ class Scene {
     this.#cluster = await connectResilient({
       transport: this.transport,
       addresses: ['d0', 'd1', 'd2'],
-      programFor,
+      programsFor,
       whole: async () => {
         this.wholes.push(this.turns.length);
         return { [OUTPUT]: WHOLE };
@@ -151,11 +167,11 @@ describe('a cluster that outlives its devices', () => {
     const cluster = await scene.connect({
       patienceMs: 10,
       retryMs: 60_000,
-      programFor: (devices) =>
+      programsFor: (devices) =>
         devices.length === 3
-          ? programFor(devices)
+          ? programsFor(devices)
           : new Promise((resolve) => {
-              later = () => resolve(programFor(devices));
+              later = () => resolve(programsFor(devices));
             }),
     });
     await scene.end(0);
@@ -169,7 +185,7 @@ describe('a cluster that outlives its devices', () => {
   it('reports what goes wrong in planning, and runs whole', async () => {
     await three();
     const cluster = await scene.connect({
-      programFor: () => {
+      programsFor: () => {
         throw new DistrEdgeError('PLAN_INVALID', 'no plan');
       },
     });
@@ -204,6 +220,30 @@ describe('a cluster that outlives its devices', () => {
     expect(scene.story.filter((line) => line.startsWith('lost'))).toEqual(
       [0, 1, 2, 0, 1, 2].map((device) => `lost ${device}`),
     );
+    expect(scene.wholes).toEqual([]);
+  });
+
+  it('lets programs take turns with whole images, and loads only what is new when one is gone', async () => {
+    await three();
+    const single = programs[0] as Program;
+    let asked = 0;
+    const cluster = await scene.connect({
+      inFlight: 2,
+      retryMs: 60_000,
+      programsFor: (devices) => {
+        asked += 1;
+        return devices.map((device) => ({ program: single, devices: [device] }));
+      },
+    });
+    expect(cluster.inFlight).toBe(6);
+    const loads = scene.engines.length;
+    expect(loads).toBe(3);
+    await Promise.all(Array.from({ length: 12 }, () => cluster.infer(inputs)));
+    expect(scene.engines.every(({ runs }) => runs > 0)).toBe(true);
+    await scene.end(1);
+    await Promise.all(Array.from({ length: 12 }, () => cluster.infer(inputs)));
+    await until(() => asked === 2 && cluster.devices.length === 2);
+    expect(scene.engines.length).toBe(loads);
     expect(scene.wholes).toEqual([]);
   });
 

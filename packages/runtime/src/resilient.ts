@@ -7,8 +7,8 @@ import { DistrEdgeError, type Program, type Tensor } from '@distredge/core';
 import { Absent } from './absent.js';
 import { answers } from './probe.js';
 import { within } from './protocol.js';
-import { type Attempt, type Cluster, type ConnectOptions, tryConnect } from './requester.js';
-import { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
+import { type Cluster, type ConnectOptions, tryConnect } from './requester.js';
+import { freeLane, type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -16,19 +16,28 @@ type Tensors = Readonly<Record<string, Tensor>>;
 export type Turn =
   /** The program ended. `devices` are those that are to blame; none where nobody knows. */
   | { readonly type: 'lost'; readonly devices: readonly number[]; readonly error: Error }
-  /** Images run on a program over these devices from now on; preparing it took so long. */
+  /** Images run on programs over these devices from now on; preparing them took so long. */
   | { readonly type: 'switched'; readonly devices: readonly number[]; readonly ms: number }
   /** An image runs whole on this machine. */
   | { readonly type: 'whole'; readonly error: Error }
   /** A lost device answers again. */
   | { readonly type: 'returned'; readonly device: number };
 
-export interface ResilientOptions extends Omit<ConnectOptions, 'signal' | 'progress'> {
+/** A program, and which devices compute it: its device `i` is `devices[i]`. */
+export interface Share {
+  readonly program: Program;
+  readonly devices: readonly number[];
+  /** Its share of the images, where several programs take turns. Default 1. */
+  readonly weight?: number;
+}
+
+export interface ResilientOptions extends Omit<ConnectOptions, 'signal' | 'progress' | 'failed'> {
   /**
-   * The program over these devices, whose device `i` is `devices[i]`; undefined where there is none worth it, and images run
-   * whole. What it throws is reported, and counts as undefined.
+   * What to run on these devices: one program over all of them, or several that take turns with whole images; undefined
+   * where nothing is worth it, and images run whole. A program that is given again for the same devices is not loaded again.
+   * What this throws is reported, and counts as undefined.
    */
-  programFor(devices: readonly number[]): Promise<Program | undefined> | Program | undefined;
+  programsFor(devices: readonly number[]): Promise<readonly Share[] | undefined> | readonly Share[] | undefined;
   /** Computes an image unsplit, on this machine. One at a time is asked for. */
   whole(inputs: Tensors): Promise<Record<string, Tensor>>;
   report(turn: Turn): void;
@@ -63,23 +72,32 @@ export async function connectResilient(options: ResilientOptions): Promise<Resil
   return cluster;
 }
 
-/** A program under way, and the devices it is over. */
-interface Running {
+/** A program under way. */
+interface Running extends Share, Lane {
   readonly cluster: Cluster;
-  readonly devices: readonly number[];
+  /** Images that were handed in and are not done. */
+  busy: number;
+}
+
+/** Why there is no program, and whom of its devices that is blamed on. */
+interface Failure {
+  readonly error: unknown;
+  readonly lost: ReadonlySet<number>;
 }
 
 class Resilient implements ResilientCluster {
-  readonly inFlight: number;
   readonly #options: ResilientOptions;
   readonly #absent: Absent;
   readonly #ending = new AbortController();
   readonly #timer: NodeJS.Timeout;
-  #running: Running | undefined;
-  /** The preparation of a program, while images have none. */
-  #preparing: Promise<void> | undefined;
-  /** The preparation of a better one, while images run. */
-  #improving: Promise<void> | undefined;
+  /** The programs that take turns. */
+  #running: readonly Running[] = [];
+  /** The preparation of other programs; images that have none wait for it. */
+  #changing: Promise<void> | undefined;
+  /** Whether devices were lost or found since the preparation began. */
+  #stale = false;
+  /** Devices to be asked whether they are there before they are relied on. */
+  readonly #suspects = new Set<number>();
   #looking = false;
   /** Images run whole one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
@@ -87,15 +105,21 @@ class Resilient implements ResilientCluster {
 
   constructor(options: ResilientOptions) {
     this.#options = { silenceMs: SILENCE_MS, ...options };
-    this.inFlight = options.inFlight ?? 1;
     const { retryMs = 1000 } = options;
     this.#absent = new Absent(retryMs, () => performance.now());
     this.#timer = setInterval(() => void this.#look(), Math.max(10, retryMs / 2));
     this.#timer.unref();
   }
 
+  get inFlight(): number {
+    return Math.max(
+      1,
+      this.#running.reduce((sum, { inFlight }) => sum + inFlight, 0),
+    );
+  }
+
   get devices(): readonly number[] {
-    return this.#running?.devices ?? [];
+    return [...new Set(this.#running.flatMap(({ devices }) => devices))].sort((a, b) => a - b);
   }
 
   stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined> {
@@ -122,6 +146,8 @@ class Resilient implements ResilientCluster {
         if (error instanceof DistrEdgeError && CALLERS_FAULT.has(error.code)) throw error;
         tries += 1;
         this.#failed(running, error);
+      } finally {
+        running.busy -= 1;
       }
     }
   }
@@ -130,19 +156,24 @@ class Resilient implements ResilientCluster {
     if (this.#ending.signal.aborted) throw new DistrEdgeError('CANCELLED', 'the cluster was closed');
   }
 
-  /** The program that images run on, if there will be one soon. */
+  /** Takes a place on the program that is next, if there will be one soon. */
   async #program(): Promise<Running | undefined> {
-    if (this.#running === undefined && this.#preparing !== undefined) {
-      await withPatience(this.#preparing, this.#options.patienceMs ?? 1000);
+    if (this.#running.length === 0 && this.#changing !== undefined) {
+      await withPatience(this.#changing, this.#options.patienceMs ?? 1000);
     }
-    return this.#running;
+    const loads = this.#running.map(({ busy }) => busy);
+    const lane = freeLane(this.#running, loads) ?? loads.indexOf(Math.min(...loads));
+    const running = this.#running[lane];
+    // Counted here: the next image that is handed in looks at it before this one goes on.
+    if (running !== undefined) running.busy += 1;
+    return running;
   }
 
   /** Runs an image whole; not if, when its turn comes, a program is there again. */
   #whole(inputs: Tensors, inAnyCase: boolean): Promise<Record<string, Tensor> | undefined> {
     const turn = this.#turn.then(() => {
       this.#checkOpen();
-      if (this.#running !== undefined && !inAnyCase) return undefined;
+      if (this.#running.length > 0 && !inAnyCase) return undefined;
       this.#options.report({ type: 'whole', error: this.#reason });
       return this.#options.whole(inputs);
     });
@@ -152,12 +183,13 @@ class Resilient implements ResilientCluster {
 
   /** Takes note that a program has ended, once, and prepares another one. */
   #failed(running: Running, thrown: unknown): void {
-    if (this.#running !== running || this.#ending.signal.aborted) return;
-    this.#running = undefined;
+    if (!this.#running.includes(running) || this.#ending.signal.aborted) return;
+    this.#running = this.#running.filter((other) => other !== running);
     const lost = [...running.cluster.lost].map((index) => running.devices[index] as number);
     this.#blame(lost, thrown);
+    if (lost.length === 0) for (const device of running.devices) this.#suspects.add(device);
     void running.cluster.close();
-    void this.prepare(lost.length === 0 ? running.devices : []);
+    void this.prepare();
   }
 
   #blame(devices: readonly number[], thrown: unknown): void {
@@ -166,72 +198,99 @@ class Resilient implements ResilientCluster {
     this.#options.report({ type: 'lost', devices, error: this.#reason });
   }
 
-  /** Prepares a program for images that have none, on the devices that are there; these `suspects` are asked first. */
-  prepare(suspects: readonly number[] = []): Promise<void> {
-    this.#preparing ??= this.#roll(suspects)
-      .then(() => this.#switch(() => this.#running === undefined))
-      .finally(() => {
-        this.#preparing = undefined;
-      });
-    return this.#preparing;
+  /** Prepares programs for the devices that are there, and has images run on them. */
+  prepare(): Promise<void> {
+    this.#stale = true;
+    this.#changing ??= this.#change().finally(() => {
+      this.#changing = undefined;
+    });
+    return this.#changing;
   }
 
-  /** Prepares a program over all devices that are there, and has images run on it; without those found missing meanwhile. */
-  async #switch(wanted: () => boolean): Promise<void> {
+  async #change(): Promise<void> {
     const { addresses, report } = this.#options;
-    for (let nobody = 0; wanted() && !this.#ending.signal.aborted && nobody < MAX_PROGRAMS; ) {
-      const devices = addresses.flatMap((_, device) => (this.#absent.has(device) ? [] : [device]));
-      if (devices.length === 0) return;
+    for (let tries = 0; this.#stale && !this.#ending.signal.aborted && tries < MAX_PROGRAMS; ) {
+      this.#stale = false;
       const started = performance.now();
-      const attempt = await this.#attempt(devices);
-      if (attempt === undefined || this.#ending.signal.aborted) {
-        if (attempt !== undefined && 'cluster' in attempt) await attempt.cluster.close();
-        return;
-      }
-      if ('error' in attempt) {
-        const lost = [...attempt.lost].map((index) => devices[index] as number);
-        this.#blame(lost, attempt.error);
-        // Whoever is gone may be known only by not answering.
-        if (lost.length === 0) await this.#roll(devices);
-        nobody += lost.length === 0 ? 1 : 0;
+      await this.#roll();
+      const devices = addresses.flatMap((_, device) => (this.#absent.has(device) ? [] : [device]));
+      const prepared = devices.length === 0 ? [] : await this.#attempt(devices);
+      if (prepared === undefined) {
+        tries += this.#stale ? 0 : 1;
+        this.#stale = true;
         continue;
       }
-      if (!wanted()) return void attempt.cluster.close();
-      this.#take({ cluster: attempt.cluster, devices });
-      report({ type: 'switched', devices, ms: performance.now() - started });
-      return;
+      const before = this.#running;
+      // Programs that failed meanwhile fail again with the first image, which is then done again.
+      this.#running = prepared;
+      for (const lane of before) if (!prepared.includes(lane)) void retire(lane.cluster);
+      if (prepared.length > 0) report({ type: 'switched', devices: this.devices, ms: performance.now() - started });
     }
   }
 
-  /** Prepares a program on these devices; undefined where there is none for them. */
-  async #attempt(devices: readonly number[]): Promise<Attempt | undefined> {
-    const { addresses, programFor } = this.#options;
+  /**
+   * Prepares programs on these devices: none where there are none for them, undefined where a device failed. Sets `#stale`
+   * where it is known which one.
+   */
+  async #attempt(devices: readonly number[]): Promise<Running[] | undefined> {
+    const attempts: { readonly share: Share; readonly attempt: Running | Failure }[] = [];
     try {
-      const program = await programFor(devices);
-      if (program === undefined) return undefined;
-      return await tryConnect(program, {
-        ...this.#options,
-        addresses: devices.map((device) => addresses[device] ?? ''),
-        signal: this.#ending.signal,
-      });
+      const shares = (await this.#options.programsFor(devices)) ?? [];
+      await Promise.all(
+        shares.map(async (share) => {
+          const same = this.#running.find(
+            (old) => old.program === share.program && `${old.devices}` === `${share.devices}`,
+          );
+          attempts.push({ share, attempt: same ?? (await this.#connect(share)) });
+        }),
+      );
     } catch (error) {
       this.#blame([], error);
-      return undefined;
+      return [];
+    }
+    const ready = attempts.flatMap(({ attempt }) => ('error' in attempt ? [] : [attempt]));
+    if (ready.length === attempts.length && !this.#ending.signal.aborted) return ready;
+    for (const lane of ready) if (!this.#running.includes(lane)) void lane.cluster.close();
+    if (this.#ending.signal.aborted) return [];
+    for (const { share, attempt } of attempts) {
+      if (!('error' in attempt)) continue;
+      const lost = [...attempt.lost].map((index) => share.devices[index] as number);
+      this.#blame(lost, attempt.error);
+      if (lost.length > 0) this.#stale = true;
+      // Whoever is gone may be known only by not answering.
+      else for (const device of share.devices) this.#suspects.add(device);
+    }
+    return undefined;
+  }
+
+  /** Prepares one program; what it runs on later tells by itself when it ends. */
+  async #connect(share: Share): Promise<Running | Failure> {
+    const { addresses } = this.#options;
+    let running: Running | undefined;
+    try {
+      const attempt = await tryConnect(share.program, {
+        ...this.#options,
+        addresses: share.devices.map((device) => addresses[device] ?? ''),
+        signal: this.#ending.signal,
+        failed: (error) => {
+          if (running !== undefined) this.#failed(running, error);
+        },
+      });
+      if ('error' in attempt) return attempt;
+      const { cluster } = attempt;
+      running = { ...share, cluster, busy: 0, inFlight: cluster.inFlight, infer: (inputs) => cluster.infer(inputs) };
+      return running;
+    } catch (error) {
+      return { error, lost: new Set() };
     }
   }
 
-  /** New images run on this program; those under way on the last one are done there. */
-  #take(running: Running): void {
-    const before = this.#running;
-    this.#running = running;
-    // Closing refuses new images and ends those under way, which are then done again: so it waits for them.
-    if (before !== undefined) void retire(before.cluster);
-  }
-
-  /** Calls the roll: devices that do not answer are lost. */
-  async #roll(devices: readonly number[]): Promise<void> {
+  /** Calls the roll of suspects: those that do not answer are lost. */
+  async #roll(): Promise<void> {
+    const suspects = [...this.#suspects];
+    this.#suspects.clear();
     await Promise.all(
-      devices.map(async (device) => {
+      suspects.map(async (device) => {
         if (!(await this.#answers(device))) this.#absent.lose(device);
       }),
     );
@@ -244,26 +303,17 @@ class Resilient implements ResilientCluster {
 
   /** Looks for devices that are due, and takes back those that answer. */
   async #look(): Promise<void> {
-    if (this.#looking || this.#improving !== undefined || this.#preparing !== undefined) return;
+    if (this.#looking || this.#changing !== undefined) return;
     this.#looking = true;
     try {
-      const found: number[] = [];
       await Promise.all(
         this.#absent.due().map(async (device) => {
-          if (await this.#answers(device)) found.push(device);
+          if (!(await this.#answers(device)) || this.#ending.signal.aborted) return;
+          this.#absent.find(device);
+          this.#options.report({ type: 'returned', device });
+          void this.prepare();
         }),
       );
-      if (this.#ending.signal.aborted || found.length === 0) return;
-      for (const device of found) {
-        this.#absent.find(device);
-        this.#options.report({ type: 'returned', device });
-      }
-      if (this.#running === undefined) void this.prepare();
-      else {
-        this.#improving = this.#switch(() => this.#running !== undefined).finally(() => {
-          this.#improving = undefined;
-        });
-      }
     } finally {
       this.#looking = false;
     }
@@ -272,8 +322,9 @@ class Resilient implements ResilientCluster {
   async close(): Promise<void> {
     this.#ending.abort();
     clearInterval(this.#timer);
-    await this.#running?.cluster.close();
-    await Promise.all([this.#preparing, this.#improving, this.#turn]);
+    await Promise.all(this.#running.map(({ cluster }) => cluster.close()));
+    await Promise.all([this.#changing, this.#turn]);
+    await Promise.all(this.#running.map(({ cluster }) => cluster.close()));
   }
 }
 

@@ -147,7 +147,7 @@ export async function* streamImages(
 }
 
 /** The lane with room whose turn it is: the one that has the least to do for its weight. */
-function freeLane(lanes: readonly Lane[], busy: readonly number[]): number | undefined {
+export function freeLane(lanes: readonly Lane[], busy: readonly number[]): number | undefined {
   let best: number | undefined;
   let least = Number.POSITIVE_INFINITY;
   lanes.forEach(({ inFlight, weight = 1 }, index) => {
