@@ -60,8 +60,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     queueLimit: 256,
     authenticate: (client, _user, _password, done) => done(null, rules.admits(client)),
     authorizePublish: (client, packet, done) => done(rules.publishes(client, packet)),
-    authorizeSubscribe: (_client, subscription, done) =>
-      done(null, subscription.topic.startsWith(`distredge/${options.cluster}/`) ? subscription : null),
+    authorizeSubscribe: (client, subscription, done) =>
+      done(null, rules.hears(client, subscription.topic) ? subscription : null),
   });
   const refused = (client: Client, error: Error): void =>
     options.log?.(`${client.id ?? 'a connection'}: ${error.message}`);
@@ -191,6 +191,13 @@ class Rules {
     const device = id.startsWith(DEVICE_CLIENT) ? id.slice(DEVICE_CLIENT.length) : '';
     if (!isName(device) || device === 'controller') return false;
     return this.#options.identity === undefined || this.#peers.get(client.conn) === device;
+  }
+
+  /** Whether a client may listen there: to its cluster, and the controller itself to anything. */
+  hears(client: Client | null, filter: string): boolean {
+    return (
+      client === null || this.#trusted.has(client.conn) || filter.startsWith(`distredge/${this.#options.cluster}/`)
+    );
   }
 
   /** Why a message is refused; its sender is then cut off. Null for one that is right. */

@@ -243,9 +243,20 @@ class MqttBus implements Bus {
       });
     }
     const sent = new Promise<void>((resolve, reject) => {
-      this.#client.publish(topic, Buffer.from(payload), { qos: 1 }, (error) => (error ? reject(error) : resolve()));
+      this.#client.publish(topic, Buffer.from(payload), { qos: 1 }, (error) =>
+        error ? reject(this.#unsaid(topic, error)) : resolve(),
+      );
     });
     await within(sent, this.#deadlineMs, 'the broker did not take a message', () => topic);
+  }
+
+  #unsaid(where: string, cause: Error): DistrEdgeError {
+    return new DistrEdgeError('LINK_CLOSED', 'the broker refused a message or a subscription, or went away', {
+      where: `${this.#options.endpoint.name}, ${where}`,
+      got: cause.message,
+      hint: 'may this user read and write below distredge/ there?',
+      cause,
+    });
   }
 
   async subscribe(filter: string, handler: BusHandler): Promise<() => void> {
@@ -254,7 +265,9 @@ class MqttBus implements Bus {
     else known.add(handler);
     if (this.connected) {
       const done = new Promise<void>((resolve, reject) => {
-        this.#client.subscribe(filter, { qos: 1 }, (error) => (error ? reject(error) : resolve()));
+        this.#client.subscribe(filter, { qos: 1 }, (error) =>
+          error ? reject(this.#unsaid(filter, error)) : resolve(),
+        );
       });
       await within(done, this.#deadlineMs, 'the broker did not take a subscription', () => filter);
     }
