@@ -47,11 +47,27 @@ const BASELINES_FROM = 100;
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */
 const BASELINES_SHARE = 0.35;
+interface Round {
+  readonly survivors: number;
+  readonly share: number;
+  readonly hot: number;
+}
+
 /** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
-const ROUNDS: readonly { readonly survivors: number; readonly share: number; readonly hot: number }[] = [
-  { survivors: 10, share: 0.35, hot: 0.0025 },
-  { survivors: 4, share: 0.3, hot: 0.0012 },
-  { survivors: 1, share: 0.35, hot: 0.0006 },
+const ROUNDS: readonly Round[] = [
+  { survivors: 24, share: 0.2, hot: 0.003 },
+  { survivors: 10, share: 0.2, hot: 0.003 },
+  { survivors: 5, share: 0.2, hot: 0.002 },
+  { survivors: 2, share: 0.2, hot: 0.001 },
+  { survivors: 1, share: 0.2, hot: 0.0006 },
+];
+/** The same for classical plans, which are judged faster and lie in fewer, deeper basins. */
+const CLASSICAL_ROUNDS: readonly Round[] = [
+  { survivors: 32, share: 0.2, hot: 0.01 },
+  { survivors: 12, share: 0.2, hot: 0.008 },
+  { survivors: 6, share: 0.2, hot: 0.006 },
+  { survivors: 3, share: 0.2, hot: 0.004 },
+  { survivors: 1, share: 0.2, hot: 0.002 },
 ];
 const COLD = 0.0002;
 /** A plan this close to a bound is as good as optimal. */
@@ -86,9 +102,9 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const began = evaluator.done;
   let at = began;
   const { lowerBoundMs = 0 } = options;
-  for (const { survivors, share, hot } of ROUNDS) {
-    pool = distinct(pool).slice(0, survivors);
-    const next: Annealed[] = [];
+  for (const { survivors, share, hot } of form.classical ? CLASSICAL_ROUNDS : ROUNDS) {
+    pool = chosen(pool, survivors);
+    const next: Entrant[] = [];
     const length = ((1 - began) * share) / pool.length;
     for (const start of pool) {
       at += length;
@@ -99,7 +115,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
         await watch.pause(evaluator);
         step = steps.next();
       }
-      next.push(step.value);
+      next.push({ ...step.value, family: start.family });
     }
     pool = [...next, ...pool];
   }
@@ -118,29 +134,29 @@ async function firstPool(
   { start: given = [], ...options }: AutoOptions,
   totalMs: number,
   watch: Watch,
-): Promise<Annealed[]> {
+): Promise<Entrant[]> {
   const { geometry, form } = evaluator;
-  const pool: Annealed[] = [];
-  const take = (plan: WorkPlan): void => {
+  const pool: Entrant[] = [];
+  const take = (plan: WorkPlan, family: string): void => {
     const state = fromWorkPlan(plan, geometry);
     // The plan itself, then what the search makes of it: without gathers, in an order of its own.
     if (!form.classical || fitsClassical(plan, state)) evaluator.costOf(plan);
     const whole = state.volumes.every(({ start, end, parts }) => parts.length < 2 || geometry.divisible(start, end));
-    if (whole && (!form.classical || isClassical(state))) pool.push({ state, cost: evaluator.cost(state) });
+    if (whole && (!form.classical || isClassical(state))) pool.push({ state, cost: evaluator.cost(state), family });
   };
   const own = options.objective === 'throughput' ? pipelines(geometry) : [];
   for (const plan of given) {
     try {
-      take(plan);
+      take(plan, 'given');
     } catch (error) {
       // A plan for a cluster as it was: devices have left since.
       if (!(error instanceof DistrEdgeError || error instanceof RangeError)) throw error;
     }
   }
   for (const states of [own, starts(geometry, form)]) {
-    for (const state of states) {
+    for (const { state, family } of states) {
       if (form.classical && !isClassical(state)) continue;
-      pool.push({ state, cost: evaluator.cost(state) });
+      pool.push({ state, cost: evaluator.cost(state), family });
       evaluator.look();
       if (evaluator.done > STARTS_SHARE) break;
       await watch.pause(evaluator);
@@ -153,7 +169,11 @@ async function firstPool(
     const budgetMs = (BASELINES_SHARE - evaluator.done) * totalMs;
     const limit = budgetMs < Number.POSITIVE_INFINITY ? { budgetMs } : {};
     try {
-      take((await planner.plan(geometry.task, { ...limit, ...(options.signal && { signal: options.signal }) })).plan);
+      const { plan } = await planner.plan(geometry.task, {
+        ...limit,
+        ...(options.signal && { signal: options.signal }),
+      });
+      take(plan, 'baseline');
     } catch (error) {
       // Where memory is scarce a baseline may find nothing that fits; the search may all the same.
       if (!(error instanceof DistrEdgeError && error.code === 'PLAN_INVALID')) throw error;
@@ -169,10 +189,23 @@ function fitsClassical(plan: WorkPlan, state: PlanState): boolean {
   return schedule === undefined && order === undefined && !Array.isArray(head) && isClassical(state);
 }
 
-/** By cost, those of equal cost once. */
-function distinct(pool: readonly Annealed[]): Annealed[] {
+/** A plan that takes part in the search. */
+interface Entrant extends Annealed {
+  readonly family: string;
+}
+
+/** The best so many, those of equal cost once; the best of every family before a second one of any. */
+function chosen(pool: readonly Entrant[], count: number): Entrant[] {
   const sorted = [...pool].sort((a, b) => a.cost - b.cost);
-  return sorted.filter((entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Annealed).cost * (1 + 1e-9));
+  const distinct = sorted.filter((entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Entrant).cost * (1 + 1e-9));
+  const seen = new Set<string>();
+  const first: Entrant[] = [];
+  const others: Entrant[] = [];
+  for (const entry of distinct) {
+    (seen.has(entry.family) ? others : first).push(entry);
+    seen.add(entry.family);
+  }
+  return [...first, ...others].slice(0, count);
 }
 
 /** Lets others run between stretches of search, and tells how far it is. */

@@ -4,8 +4,9 @@
  */
 
 import type { MoveContext } from './context.js';
+import { criticalParts } from './critical.js';
 import type { Evaluator } from './evaluator.js';
-import { isClassical, MOVES, type Move } from './moves.js';
+import { inOrder, MOVES, type Move } from './moves.js';
 import type { PlanState } from './plan-state.js';
 import { firstReady } from './schedule.js';
 
@@ -24,6 +25,8 @@ export interface AnnealOptions {
 
 /** Moves between two attempts to freeze the order in which parts become ready. */
 const READY_EVERY = 200;
+/** Moves between two looks at what holds the plan up. */
+const CRITICAL_EVERY = 32;
 /** Moves between two pauses of `annealing`. */
 const PAUSE_EVERY = 256;
 /** Moves that do not apply, one after another, after which there is nothing to search. */
@@ -52,23 +55,34 @@ export function* annealing(
   let now = start;
   let best = start;
   let misses = 0;
+  let stale = true;
+  let focused: MoveContext = context;
+  const shared = evaluator.geometry.task.network.medium === 'shared';
   for (let step = 1; evaluator.done < until; step++) {
     if (step % PAUSE_EVERY === 0) yield best;
+    if (stale && step % CRITICAL_EVERY === 1) {
+      focused = { ...context, critical: criticalParts(evaluator.run(now.state), now.state.volumes.length, shared) };
+      stale = false;
+    }
     const t = (evaluator.done - began) / (until - began);
     const temperature = now.cost * hot * (cold / hot) ** Math.min(1, Math.max(0, t));
     let state: PlanState | undefined;
     if (step % READY_EVERY === 0 && !form.classical) {
       state = { ...now.state, volumes: firstReady(now.state.volumes, evaluator.run(now.state)) };
-    } else state = choose(moves, total, random.next()).apply(now.state, context);
-    if (state === undefined || (form.classical && !isClassical(state))) {
+    } else state = choose(moves, total, random.next()).apply(now.state, focused);
+    if (state !== undefined && form.classical) state = inOrder(state);
+    if (state === undefined) {
       // No evaluation looks at the clock here.
       if (++misses % 64 === 0) evaluator.look();
       if (misses > MOST_MISSES) break;
       continue;
     }
     misses = 0;
-    const cost = evaluator.cost(state);
-    if (cost <= now.cost || random.next() < Math.exp((now.cost - cost) / temperature)) {
+    // What is taken is drawn beforehand, so that the simulation of worse plans can stop early.
+    const most = now.cost - temperature * Math.log(1 - random.next());
+    const cost = evaluator.cost(state, most * (1 + 1e-12));
+    if (cost <= most) {
+      if (cost !== now.cost) stale = true;
       now = { state, cost };
       if (cost < best.cost) best = now;
     }

@@ -50,15 +50,23 @@ export class Evaluator {
     return this.#done;
   }
 
-  /** Cost of a state: latency in ms, or far more where a device's memory does not suffice. */
-  cost(state: PlanState): number {
-    return this.costOf(toWorkPlan(state, this.geometry, this.form));
+  /**
+   * Cost of a state: latency in ms, or far more where a device's memory does not suffice.
+   * @param bound as of `costOf`
+   */
+  cost(state: PlanState, bound?: number): number {
+    return this.costOf(toWorkPlan(state, this.geometry, this.form), bound);
   }
 
-  costOf(plan: WorkPlan): number {
-    let ms = this.simulator.latency(plan);
+  /** @param bound a cost from which on nothing more need be known: Infinity may then stand for it */
+  costOf(plan: WorkPlan, bound: number = Number.POSITIVE_INFINITY): number {
+    const bounded = bound < TOO_LARGE && this.#limits.objective !== 'throughput';
+    let ms = bounded ? this.simulator.latency(plan, bound) : this.simulator.latency(plan);
     this.evaluations++;
     if (this.evaluations % CLOCK_EVERY === 0 || this.evaluations < CLOCK_EVERY) this.look();
+    else if (this.#limits.maxEvaluations < Number.POSITIVE_INFINITY && this.#done < Number.POSITIVE_INFINITY) {
+      this.#done = this.evaluations / this.#limits.maxEvaluations;
+    }
     if (this.#limits.objective === 'throughput' && ms < Number.POSITIVE_INFINITY) {
       ms = this.simulator.loads(plan).periodMs + TIE * ms;
     }
@@ -66,6 +74,7 @@ export class Evaluator {
       this.bestMs = ms;
       this.bestPlan = plan;
     }
+    if (bounded && ms === Number.POSITIVE_INFINITY) return ms;
     return ms < Number.POSITIVE_INFINITY ? ms : TOO_LARGE * (1 + this.#missing(plan));
   }
 

@@ -2,7 +2,8 @@
  * The moves of the local search: each takes a state and returns a changed one, or undefined where it does not apply. Those
  * that shift rows do so alike in several volumes, since a cut that differs from its neighbours' is paid for in halo rows.
  */
-import type { MoveContext } from './context.js';
+import { type MoveContext, somePlace } from './context.js';
+import type { Place } from './critical.js';
 import { moveHead } from './head.js';
 import type { SearchPart, SearchVolume } from './parts.js';
 import { type PlanState, rescale } from './plan-state.js';
@@ -67,12 +68,21 @@ function nearestCut(parts: readonly SearchPart[], fraction: number, above: numbe
   return best;
 }
 
-function moveCut(state: PlanState, { random }: MoveContext): PlanState | undefined {
+/** Index of a volume and of a part that has another one below it; -1 where none has. */
+function someCut(state: PlanState, context: MoveContext): Place {
+  const [v, part] = somePlace(state, context);
+  const count = (state.volumes[v] as SearchVolume).parts.length;
+  if (count < 2) return [v, -1];
+  const above = part === count - 1 || (part > 0 && context.random.next() < 0.5);
+  return [v, above ? part - 1 : part];
+}
+
+function moveCut(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
+  const { random } = context;
+  const [v, i] = someCut(state, context);
+  if (i < 0) return undefined;
   const { parts } = volumes[v] as SearchVolume;
-  if (parts.length < 2) return undefined;
-  const i = random.below(parts.length - 1);
   const above = parts[i] as SearchPart;
   const below = parts[i + 1] as SearchPart;
   const rows = parts.at(-1)?.to ?? 1;
@@ -93,12 +103,13 @@ function moveCut(state: PlanState, { random }: MoveContext): PlanState | undefin
 }
 
 /** Cuts a part in two, and the parts at the same place of neighbouring volumes. */
-function split(state: PlanState, { random, geometry, devices, form }: MoveContext): PlanState | undefined {
+function split(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
+  const { random, geometry, devices, form } = context;
+  const [v, i] = somePlace(state, context);
   const { parts } = volumes[v] as SearchVolume;
   const rows = parts.at(-1)?.to ?? 1;
-  const chosen = random.pick(parts);
+  const chosen = parts[i] as SearchPart;
   if (chosen.to - chosen.from < 2) return undefined;
   const row = chosen.from + 1 + random.below(chosen.to - chosen.from - 1);
   const other = form.classical || random.next() < 0.3 ? random.pick(devices) : chosen.device;
@@ -123,12 +134,12 @@ function split(state: PlanState, { random, geometry, devices, form }: MoveContex
 }
 
 /** Makes two neighbouring parts one. */
-function merge(state: PlanState, { random }: MoveContext): PlanState | undefined {
+function merge(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
+  const { random } = context;
+  const [v, i] = someCut(state, context);
+  if (i < 0) return undefined;
   const { parts } = volumes[v] as SearchVolume;
-  if (parts.length < 2) return undefined;
-  const i = random.below(parts.length - 1);
   const above = parts[i] as SearchPart;
   const below = parts[i + 1] as SearchPart;
   const [first, last] = stretch(v, volumes.length, random);
@@ -148,11 +159,11 @@ function merge(state: PlanState, { random }: MoveContext): PlanState | undefined
 }
 
 /** Gives a part, and those at the same place of neighbouring volumes, to another device: mostly one next to it. */
-function reassign(state: PlanState, { random, devices }: MoveContext): PlanState | undefined {
+function reassign(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
+  const { random, devices } = context;
+  const [v, i] = somePlace(state, context);
   const { parts } = volumes[v] as SearchVolume;
-  const i = random.below(parts.length);
   const chosen = parts[i] as SearchPart;
   const near = random.next() < 0.6 ? parts[i + (random.next() < 0.5 ? -1 : 1)] : undefined;
   const device = near?.device ?? random.pick(devices);
@@ -200,10 +211,11 @@ function exchange(state: PlanState, { random, devices }: MoveContext): PlanState
 }
 
 /** Cuts the rows that a device has in some volumes into a few chunks of equal height, or makes them one. */
-function rechunk(state: PlanState, { random, geometry }: MoveContext): PlanState | undefined {
+function rechunk(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
-  const { device } = random.pick((volumes[v] as SearchVolume).parts);
+  const { random, geometry } = context;
+  const [v, i] = somePlace(state, context);
+  const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
   const count = 1 + random.below(5);
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
@@ -240,10 +252,11 @@ function rechunk(state: PlanState, { random, geometry }: MoveContext): PlanState
 }
 
 /** Gives a device more or fewer of the rows of some volumes; all others give or take in proportion. */
-function reweigh(state: PlanState, { random }: MoveContext): PlanState | undefined {
+function reweigh(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
-  const { device } = random.pick((volumes[v] as SearchVolume).parts);
+  const { random } = context;
+  const [v, i] = somePlace(state, context);
+  const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
   const factor = Math.exp((random.next() - 0.5) * (random.next() < 0.5 ? 0.3 : 1.5));
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
@@ -255,6 +268,28 @@ function reweigh(state: PlanState, { random }: MoveContext): PlanState | undefin
     if (next.length !== parts.length || next.some((part, i) => part.to !== parts[i]?.to)) changed.set(w, next);
   }
   return changed.size === 0 ? undefined : replaced(state, changed);
+}
+
+/** Gives a device ever more, or ever fewer, of the rows from a volume on, and the head where it runs on one device. */
+function tilt(state: PlanState, context: MoveContext): PlanState | undefined {
+  const { volumes, head } = state;
+  const { random, devices, geometry } = context;
+  const [v] = somePlace(state, context);
+  const device = random.pick(devices);
+  const most = (random.next() < 0.7 ? 1 : -1) * 3 * random.next() ** 2;
+  const changed = new Map<number, readonly SearchPart[]>();
+  const count = volumes.length - v;
+  for (let w = v; w < volumes.length; w++) {
+    const { start, end, parts } = volumes[w] as SearchVolume;
+    if (!geometry.divisible(start, end) || parts.every((part) => part.device === device)) continue;
+    const factor = Math.exp((most * (w - v + 1)) / count);
+    const weights = parts.map((part) => (part.to - part.from) * (part.device === device ? factor : 1));
+    const next = tiled(parts, weights);
+    if (next.length !== parts.length || next.some((part, i) => part.to !== parts[i]?.to)) changed.set(w, next);
+  }
+  const next = changed.size === 0 ? state : replaced(state, changed);
+  if (typeof head === 'number' && head !== device && most > 0 && random.next() < 0.5) return { ...next, head: device };
+  return changed.size === 0 ? undefined : next;
 }
 
 /** The same parts with heights in proportion to weights; parts that round to nothing fall away. */
@@ -313,10 +348,11 @@ function withStrip(
 }
 
 /** Takes a device out of some volumes; its neighbours take its rows. */
-function drop(state: PlanState, { random }: MoveContext): PlanState | undefined {
+function drop(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const v = random.below(volumes.length);
-  const { device } = random.pick((volumes[v] as SearchVolume).parts);
+  const { random } = context;
+  const [v, i] = somePlace(state, context);
+  const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
@@ -330,8 +366,9 @@ function drop(state: PlanState, { random }: MoveContext): PlanState | undefined 
 }
 
 /** Ends a volume somewhere inside it. */
-function addEnd(state: PlanState, { random, geometry }: MoveContext): PlanState | undefined {
-  const v = random.below(state.volumes.length);
+function addEnd(state: PlanState, context: MoveContext): PlanState | undefined {
+  const { random, geometry } = context;
+  const [v] = somePlace(state, context);
   const volume = state.volumes[v] as SearchVolume;
   if (volume.end === volume.start) return undefined;
   const end = volume.start + random.below(volume.end - volume.start);
@@ -407,12 +444,12 @@ function copyNeighbour(state: PlanState, { random, geometry }: MoveContext): Pla
 }
 
 /** Runs a part earlier or later. */
-function rekey(state: PlanState, { random }: MoveContext): PlanState | undefined {
+function rekey(state: PlanState, context: MoveContext): PlanState | undefined {
+  const { random } = context;
   const u = random.next();
   if (u < 0.05) return { ...state, volumes: depthFirst(state.volumes) };
-  const v = random.below(state.volumes.length);
+  const [v, i] = somePlace(state, context);
   const { parts } = state.volumes[v] as SearchVolume;
-  const i = random.below(parts.length);
   let key = 0;
   if (u < 0.7) {
     const other = random.pick((random.pick(state.volumes) as SearchVolume).parts);
@@ -441,6 +478,7 @@ export const MOVES: readonly Move[] = [
   { name: 'lend a strip', weight: 2, apply: lend },
   { name: 'cut into chunks', weight: 3, general: true, apply: rechunk },
   { name: 'reweigh a device', weight: 2, apply: reweigh },
+  { name: 'tilt towards a device', weight: 2, apply: tilt },
   { name: 'add a volume end', weight: 2, apply: addEnd },
   { name: 'remove a volume end', weight: 3, apply: removeEnd },
   { name: 'shift a volume end', weight: 4, apply: shiftEnd },
@@ -450,6 +488,29 @@ export const MOVES: readonly Move[] = [
   { name: 'send in another order', weight: 0.2, general: true, apply: reorder },
   { name: 'change the head', weight: 2, apply: moveHead },
 ];
+
+/** The same rows for every device, one part each, devices ascending from top to bottom: the classical form. */
+export function inOrder(state: PlanState): PlanState {
+  let changed = false;
+  const volumes = state.volumes.map((volume) => {
+    const { parts } = volume;
+    if (parts.every((part, i) => i === 0 || part.device > (parts[i - 1] as SearchPart).device)) return volume;
+    changed = true;
+    const rows = new Map<number, number>();
+    for (const { device, from, to } of parts) rows.set(device, (rows.get(device) ?? 0) + to - from);
+    const key = parts[0]?.key ?? 0;
+    let from = 0;
+    const sorted = [...rows.keys()].sort((a, b) => a - b);
+    const tiles = sorted.map((device): SearchPart => {
+      const to = from + (rows.get(device) as number);
+      const part = { device, from, to, key };
+      from = to;
+      return part;
+    });
+    return { ...volume, parts: tiles };
+  });
+  return changed ? { ...state, volumes } : state;
+}
 
 /** Whether the volumes have at most one part per device, devices ascending from top to bottom. */
 export function isClassical(state: PlanState): boolean {

@@ -3,6 +3,7 @@
  * dynamic programming over a simple cost, whole or in chunks that run depth first.
  */
 import type { PlanPart } from '@distredge/core';
+import { lcPssSweep } from '../lc-pss.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
 import type { SearchPart, SearchVolume } from './parts.js';
@@ -11,6 +12,10 @@ import { depthFirst, volumeByVolume } from './schedule.js';
 
 /** Bytes per ms of 1 Mbit/s. */
 const BYTES_PER_MS = 125;
+/** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
+const HEADS = 3;
+/** Random split decisions of LC-PSS: enough for partitions to start from. */
+const DECISIONS = 12;
 /** Most ends that the dynamic programme weighs. */
 const MOST_ENDS = 48;
 
@@ -190,51 +195,84 @@ export function byUse(geometry: Geometry): number[] {
   return ms.flatMap((own, device) => new Array<number>(Math.max(1, Math.round((8 * least) / own))).fill(device));
 }
 
-/** Starts for all numbers of devices, the best single devices first. */
-export function* starts(geometry: Geometry, form: PlanForm): Generator<PlanState> {
+/** A plan to start from, with what tells kinds of plans apart: of each the best is worth a try. */
+export interface Start {
+  readonly state: PlanState;
+  readonly family: string;
+}
+
+/** Starts for all numbers of devices and several partitions into volumes, the best single devices first. */
+export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
   const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const withLink = withInput(geometry, alone);
   const all = costs
     .map((_, device) => device)
     .sort((a, b) => (withLink[a] as number) - (withLink[b] as number) || a - b);
-  for (const device of all.slice(0, 4)) yield singleDevice(geometry, device);
+  for (const device of all.slice(0, 4)) yield { state: singleDevice(geometry, device), family: 'one device' };
   const ends = narrowEnds(geometry);
+  const partitions = lcPssSweep(geometry.task, { decisions: DECISIONS }).map((partition) => partition.ends);
+  const first = all[0] as number;
+  const head = workload.head === undefined ? undefined : first;
   for (const n of counts(all.length)) {
     const devices = all.slice(0, n).sort((a, b) => a - b);
+    const cut: number | readonly PlanPart[] | undefined =
+      workload.head?.cut === undefined || n === 1 || form.classical ? head : balancedHead(all.slice(0, n), costs, 1);
     for (const speed of n === 1 ? [alone] : [alone, withLink]) {
       const weights = devices.map((device) => 1 / (speed[device] as number));
-      const volumes = volumesFor(geometry, ends, devices, weights);
-      const first = all[0] as number;
-      const head = workload.head === undefined ? undefined : first;
-      yield { volumes: volumeByVolume(volumes), order: undefined, head };
-      if (form.classical) continue;
-      const cut: number | readonly PlanPart[] | undefined =
-        workload.head?.cut === undefined || n === 1 ? head : balancedHead(all.slice(0, n), costs, 1);
-      for (const chunks of [2, 4]) yield { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cut };
-      if (n === 1) {
-        // Fused volumes of a few ops each: an early chunk then goes deep while the input still arrives.
-        for (const per of [3, 5]) {
-          const some = ends.filter((end, i) => (i + 1) % per === 0 || geometry.required.includes(end));
-          let start = 0;
-          const fused = some.map((end): SearchVolume => {
-            const volume = {
-              start,
-              end,
-              parts: [{ device: devices[0] as number, from: 0, to: geometry.rows(end), key: 0 }],
-            };
-            start = end + 1;
-            return volume;
-          });
-          for (const chunks of [3, 5]) yield { volumes: chunked(fused, geometry, chunks), order: undefined, head };
+      const layouts = [volumesFor(geometry, ends, devices, weights)];
+      if (n > 1) for (const partition of partitions) layouts.push(volumesOf(geometry, partition, devices, weights));
+      for (const volumes of layouts) {
+        const family = volumes.map(({ end }) => end).join();
+        const heads = head === undefined ? [undefined] : all.slice(0, Math.min(n, HEADS));
+        for (const one of heads) {
+          yield {
+            state: { volumes: volumeByVolume(volumes), order: undefined, head: one },
+            family: `${family}, head on ${one}`,
+          };
+        }
+        if (form.classical) continue;
+        for (const chunks of [2, 4]) {
+          const state = { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cut };
+          yield { state, family: `${family} in chunks` };
         }
       }
+    }
+    if (n === 1 && !form.classical) yield* fused(geometry, ends, first);
+  }
+}
+
+/** One device, volumes of a few ops each: an early chunk then goes deep while the input still arrives. */
+function* fused(geometry: Geometry, ends: readonly number[], device: number): Generator<Start> {
+  for (const per of [3, 5]) {
+    const some = ends.filter((end, i) => (i + 1) % per === 0 || geometry.required.includes(end));
+    const volumes = volumesOf(geometry, some, [device], [1]);
+    for (const chunks of [3, 5]) {
+      const head = geometry.workload.head === undefined ? undefined : device;
+      yield { state: { volumes: chunked(volumes, geometry, chunks), order: undefined, head }, family: 'one, fused' };
     }
   }
 }
 
+/** Volumes with these ends, rows in proportion to the weights; what cannot be divided is the first device's. */
+function volumesOf(
+  geometry: Geometry,
+  ends: readonly number[],
+  devices: readonly number[],
+  weights: readonly number[],
+): SearchVolume[] {
+  let start = 0;
+  return ends.map((end): SearchVolume => {
+    const rows = geometry.rows(end);
+    const whole: SearchPart[] = [{ device: devices[0] as number, from: 0, to: rows, key: 0 }];
+    const volume = { start, end, parts: geometry.divisible(start, end) ? tile(devices, weights, rows) : whole };
+    start = end + 1;
+    return volume;
+  });
+}
+
 /** For images that follow each other: a stage of consecutive ops on every device, stages in proportion to its speed. */
-export function* pipelines(geometry: Geometry): Generator<PlanState> {
+export function* pipelines(geometry: Geometry): Generator<Start> {
   const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const all = costs.map((_, device) => device).sort((a, b) => (alone[a] as number) - (alone[b] as number) || a - b);
@@ -256,10 +294,7 @@ export function* pipelines(geometry: Geometry): Generator<PlanState> {
       spent = full ? 0 : spent + ms;
       if (full) at++;
     }
-    yield {
-      volumes: volumeByVolume(volumes),
-      order: undefined,
-      head: workload.head === undefined ? undefined : devices[at],
-    };
+    const head = workload.head === undefined ? undefined : devices[at];
+    yield { state: { volumes: volumeByVolume(volumes), order: undefined, head }, family: 'pipeline' };
   }
 }
