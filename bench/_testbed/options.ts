@@ -20,7 +20,7 @@ device of the scenario would be done. Time is dilated, so that this machine keep
   --planners LIST    some of ${plannerNames.join(', ')} (default: all but osds)
   --budget S         seconds that each search may take (default 2)
   --seed N           seed of the searches (default 1)
-  --images N         images for each plan; their median counts, one more before them does not (default 3)
+  --images N         images for each plan; their median counts, one more before them does not (default 5)
   --dilation X       rates divided and times multiplied by this (default: chosen for each plan from its events, its bytes, and
                      the load of this machine; every row says it)
   --access WHO       who may send: ordered (one message at a time on every link, in order of issue: the rules of simulation),
@@ -81,7 +81,7 @@ function parsed(args: readonly string[]) {
         planners: { type: 'string' },
         budget: { type: 'string', default: '2' },
         seed: { type: 'string', default: '1' },
-        images: { type: 'string', default: '3' },
+        images: { type: 'string', default: '5' },
         dilation: { type: 'string' },
         access: { type: 'string', default: 'ordered' },
         'compute-all': { type: 'boolean', default: false },

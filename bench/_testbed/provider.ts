@@ -7,7 +7,7 @@ import { createOrtEngine, createPacedEngine, createTcpTransport, ENGINE_NAME, st
 import { Station } from './access-point.js';
 import { addressOf } from './namespaces.js';
 import type { Lateness, Order } from './orders.js';
-import { serve, settings } from './serve.js';
+import { hurry, serve, settings } from './serve.js';
 import { testbedTransport } from './transport.js';
 
 const { member, accessPoint } = settings();
@@ -41,7 +41,10 @@ const provider = await startProvider({
 
 serve(provider.address, (order) => {
   if (order.kind === 'pace') pace = order;
-  if (order.kind === 'dilate') dilation = order.dilation;
+  if (order.kind === 'dilate') {
+    dilation = order.dilation;
+    hurry(dilation > 0);
+  }
   if (order.kind !== 'lateness') return undefined;
   const told = lateness;
   lateness = { times: 0, worstMs: 0 };

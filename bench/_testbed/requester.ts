@@ -8,7 +8,7 @@ import { buildZooModel } from '@distredge/zoo';
 import { Station } from './access-point.js';
 import { addressOf } from './namespaces.js';
 import type { Measured, Order } from './orders.js';
-import { serve, settings } from './serve.js';
+import { hurry, serve, settings } from './serve.js';
 import { testbedTransport } from './transport.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -102,6 +102,7 @@ serve(addressOf(member), async (order) => {
       return undefined;
     case 'dilate':
       dilation = order.dilation;
+      hurry(dilation > 0);
       return undefined;
     case 'prepare':
       return prepare(order);

@@ -20,6 +20,7 @@ import { chooseDilation } from './dilation.js';
 import { TestbedMember } from './members.js';
 import { makeFolder, Testnet } from './namespaces.js';
 import type { Lateness, Measured, Prepared } from './orders.js';
+import { hurry } from './serve.js';
 import { stepTimes } from './step-times.js';
 
 const ANSWER_MS = 30_000;
@@ -138,6 +139,7 @@ export class Session {
         late: { times: late.times, worstMs: late.worstMs / dilation },
       };
     } finally {
+      hurry(false);
       await requester.ask({ kind: 'release' }, ANSWER_MS).catch(() => undefined);
     }
   }
@@ -159,7 +161,9 @@ export class Session {
     await Promise.all(all);
   }
 
+  /** Model time runs, so much slower; 0: nothing waits. The access point is in this process. */
   async #dilate(dilation: number): Promise<void> {
+    hurry(dilation > 0);
     await Promise.all(this.#members.map((member) => member.ask({ kind: 'dilate', dilation }, ANSWER_MS)));
   }
 
