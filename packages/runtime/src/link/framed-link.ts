@@ -4,7 +4,7 @@
  */
 import { DistrEdgeError } from '@distredge/core';
 import { encodeHeader, FrameDecoder } from './frame.js';
-import type { Frame, FrameHeader, Link, LinkHandlers, LinkOptions } from './link.js';
+import type { Frame, FrameHeader, Link, LinkHandlers, LinkOptions, LinkPeer } from './link.js';
 
 const DEFAULT_MAX_FRAME_BYTES = 64 * 2 ** 20;
 const DEFAULT_STALL_MS = 30_000;
@@ -15,6 +15,8 @@ export const MAX_TIMER_MS: number = 2 ** 31 - 1;
 export interface Wire {
   /** The other end's address, for messages to people. */
   readonly remote: string;
+  /** Who the other end has proven to be. */
+  readonly peer?: LinkPeer;
   /**
    * Queues `head` and `pieces` back to back without copying. `done` is called later, once: when the bytes are not needed
    * any more, or with the reason why they will not arrive.
@@ -79,6 +81,10 @@ export class FramedLink implements Link {
 
   get remote(): string {
     return this.#wire.remote;
+  }
+
+  get peer(): LinkPeer | undefined {
+    return this.#wire.peer;
   }
 
   send(header: Omit<FrameHeader, 'length'>, payload: readonly Uint8Array[]): Promise<void> {

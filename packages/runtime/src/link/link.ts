@@ -41,10 +41,18 @@ export interface LinkHandlers {
   closed(error: Error | undefined): void;
 }
 
+/** Who the other end has proven to be. */
+export interface LinkPeer {
+  readonly deviceId: string;
+  readonly role: 'controller' | 'device';
+}
+
 /** One end of a link. */
 export interface Link {
   /** For messages to people: the other end's address. */
   readonly remote: string;
+  /** Who the other end is; undefined on links that prove nothing (in memory, plain TCP). */
+  readonly peer?: LinkPeer | undefined;
   /**
    * Sends one frame; `payload` may be given in pieces that are written back to back without copying. Resolves when the
    * link accepts more (back-pressure), rejects with `LINK_CLOSED` when it is or becomes closed. Frames arrive in the
@@ -69,6 +77,8 @@ export interface LinkOptions {
   readonly deadlineMs?: number;
   /** Largest time a half-received frame may stand still before the link closes with `DEADLINE`. Default 30000 ms. */
   readonly stallMs?: number;
+  /** Dialling fails with `PEER_REFUSED` unless the other end proves to be the device of this id. Default: any of the cluster. */
+  readonly expectPeer?: string;
 }
 
 /** Makes links. `Address` is `host:port` for sockets and any name for the in-memory twin. */

@@ -1,24 +1,8 @@
-/**
- * Links over TCP sockets. Bytes only; everything a frame is about happens in `framed-link.ts`.
- *
- * A send settles when the kernel holds its last byte, so nothing is queued here that its owner does not know of.
- */
-import { createServer, connect as netConnect, type Server, type Socket } from 'node:net';
-import { DistrEdgeError, type ErrorCode } from '@distredge/core';
-import { type Address, formatAddress, parseAddress } from './address.js';
-import { FramedLink, MAX_TIMER_MS, type Wire } from './framed-link.js';
-import type { Link, LinkHandlers, LinkOptions, Listener, Transport } from './link.js';
-
-const DEFAULT_DEADLINE_MS = 5000;
-/** How long an idle link waits before the kernel asks whether the other end is alive. */
-const KEEPALIVE_MS = 10_000;
-/** How long a link that closed in good order waits for the other end to do the same. */
-const LINGER_MS = 1000;
-
-/** Up to this size a frame is copied into one piece: copying costs less than telling the system of several. */
-const COPY_BYTES = 128 * 1024;
-
-type MakeHandlers = (link: Link) => LinkHandlers;
+/** Links over TCP sockets. Bytes only; everything a frame is about happens in `framed-link.ts`. */
+import { createServer } from 'node:net';
+import { parseAddress } from './address.js';
+import type { Link, LinkOptions, Listener, Transport } from './link.js';
+import { adopt, bind, dialSocket, type MakeHandlers, remoteOf } from './socket.js';
 
 /** The transport between processes. Addresses are `host:port`; port 0 listens on any free port. */
 export function createTcpTransport(): Transport {
@@ -26,47 +10,22 @@ export function createTcpTransport(): Transport {
 }
 
 async function dial(address: string, handlers: MakeHandlers, options: LinkOptions = {}): Promise<Link> {
-  const { host, port } = parseAddress(address);
-  if (port === 0) {
-    throw new DistrEdgeError('ADDRESS_INVALID', `${address} cannot be dialled: port 0 is no port`, {
-      where: address,
-      expected: 'the port that the other end listens on',
-    });
-  }
-  const deadlineMs = options.deadlineMs ?? DEFAULT_DEADLINE_MS;
-  return new Promise((resolve, reject) => {
-    const socket = netConnect({ host, port, allowHalfOpen: true, noDelay: true });
-    const timer = setTimeout(
-      () => {
-        socket.destroy();
-        reject(failure('DEADLINE', `No answer within ${deadlineMs} ms`, address, { code: 'ETIMEDOUT' }));
-      },
-      Math.min(deadlineMs, MAX_TIMER_MS),
-    );
-    const refused = (error: NodeJS.ErrnoException): void => {
-      clearTimeout(timer);
-      reject(failure('LINK_FAILED', `No link to ${address}`, address, error));
-    };
-    socket.once('error', refused);
-    socket.once('connect', () => {
-      clearTimeout(timer);
-      socket.off('error', refused);
-      try {
-        resolve(adopt(socket, address, handlers, options));
-      } catch (error) {
-        reject(error);
-      }
-    });
-  });
+  const socket = await dialSocket(address, options.deadlineMs);
+  return adopt(socket, { remote: address, handlers, options, reset: () => void socket.resetAndDestroy() });
 }
 
 async function listen(address: string, handlers: MakeHandlers, options: LinkOptions = {}): Promise<Listener> {
   const { host, port } = parseAddress(address);
   const links = new Set<Link>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => {
-    const remote = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
+    const reset = (): void => {
+      socket.resetAndDestroy();
+    };
+    const onClosed = (link: Link): void => {
+      links.delete(link);
+    };
     try {
-      links.add(adopt(socket, remote, handlers, options, (link) => links.delete(link)));
+      links.add(adopt(socket, { remote: remoteOf(socket), handlers, options, reset, onClosed }));
     } catch {
       // The owner refused this connection, which has been reset; the listener goes on.
     }
@@ -83,109 +42,4 @@ async function listen(address: string, handlers: MakeHandlers, options: LinkOpti
       return closing;
     },
   };
-}
-
-/** Starts listening; returns the address that was taken. */
-function bind(server: Server, address: string, { host, port }: Address): Promise<string> {
-  return new Promise((resolve, reject) => {
-    server.on('error', (error: NodeJS.ErrnoException) => {
-      const code = error.code === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'LINK_FAILED';
-      reject(failure(code, `Cannot listen on ${address}`, address, error));
-    });
-    server.listen({ host, port }, () => {
-      // From here on an error is a connection that could not be accepted, for want of file descriptors, say: the dialler's
-      // loss, and no reason to stop. (A promise settles once, so the handler above does nothing more.)
-      const bound = server.address();
-      resolve(
-        bound === null || typeof bound === 'string'
-          ? address
-          : formatAddress({ host: bound.address, port: bound.port }),
-      );
-    });
-  });
-}
-
-/** Makes a connected socket a link. */
-function adopt(
-  socket: Socket,
-  remote: string,
-  handlers: MakeHandlers,
-  options: LinkOptions,
-  onClosed?: (link: FramedLink) => void,
-): FramedLink {
-  let failed = (_error?: Error): void => {};
-  socket.on('error', (error) => failed(error));
-  socket.setKeepAlive(true, KEEPALIVE_MS);
-  const link = new FramedLink(socketWire(socket, remote), handlers, options, onClosed);
-  failed = (error) => link.failed(error);
-  socket.on('close', () => link.failed());
-  socket.on('end', () => link.ended());
-  socket.on('data', (chunk: Buffer) => link.received(chunk));
-  return link;
-}
-
-function socketWire(socket: Socket, remote: string): Wire {
-  return {
-    remote,
-    write(head, pieces, done) {
-      const last = pieces.findLastIndex((piece) => piece.length > 0);
-      if (last < 0) {
-        socket.write(head, done);
-        return;
-      }
-      const bytes = pieces.reduce((sum, piece) => sum + piece.length, head.length);
-      if (bytes <= COPY_BYTES) {
-        socket.write(Buffer.concat([head, ...pieces], bytes), done);
-        return;
-      }
-      // Corked, the pieces leave in one writev.
-      socket.cork();
-      socket.write(head);
-      for (let i = 0; i < last; i++) socket.write(pieces[i] as Uint8Array);
-      socket.write(pieces[last] as Uint8Array, done);
-      socket.uncork();
-    },
-    pause: () => {
-      socket.pause();
-    },
-    resume: () => {
-      socket.resume();
-    },
-    end() {
-      // To close with unread bytes would reset the connection, and the other end could lose what it was sent last: so
-      // read and drop until it has closed too, without keeping the process alive for that.
-      socket.end();
-      socket.resume();
-      socket.unref();
-      const linger = setTimeout(() => socket.destroy(), LINGER_MS).unref();
-      socket.once('close', () => clearTimeout(linger));
-    },
-    reset: () => {
-      socket.resetAndDestroy();
-    },
-  };
-}
-
-const HINTS: ReadonlyMap<string, string> = new Map([
-  ['ECONNREFUSED', 'nothing listens there: start the other process first, and check the port'],
-  ['ECONNRESET', 'something at that address closed the connection: check the port'],
-  ['ENOTFOUND', 'no such host name: check its spelling, or use an IP address'],
-  ['EAI_AGAIN', 'the name could not be looked up: check the network, or use an IP address'],
-  ['EHOSTUNREACH', 'no route to that host: check the address and the network'],
-  ['ENETUNREACH', 'no route to that network: check the address and the network'],
-  ['ETIMEDOUT', 'check the address, that the other machine is on, and that no firewall drops the port'],
-  ['EADDRINUSE', 'another process listens there: stop it, choose another port, or port 0 for any free one'],
-  ['EADDRNOTAVAIL', 'this machine does not have that address'],
-  ['EACCES', 'this user may not use that port: choose one above 1023'],
-]);
-
-function failure(
-  code: ErrorCode,
-  message: string,
-  where: string,
-  cause: { code?: string | undefined },
-): DistrEdgeError {
-  const got = cause.code ?? String(cause);
-  const hint = HINTS.get(got);
-  return new DistrEdgeError(code, message, { where, got, cause, ...(hint === undefined ? {} : { hint }) });
 }

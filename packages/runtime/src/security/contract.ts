@@ -143,6 +143,7 @@ export interface TlsOptions {
   readonly crl?: string;
   readonly minVersion: 'TLSv1.3';
   readonly maxVersion: 'TLSv1.3';
+  readonly secureOptions: number;
   readonly requestCert: true;
   readonly rejectUnauthorized: true;
   /** Holds the server to a certificate of this cluster, wherever it listens. */

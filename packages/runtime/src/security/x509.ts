@@ -1,0 +1,240 @@
+/**
+ * Certificates, requests and revocation lists as bytes: everything that needs an X.509 library. All keys are ECDSA on P-256, all
+ * signatures SHA-256. Nothing in here decides whom to trust.
+ */
+import 'reflect-metadata';
+import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { DistrEdgeError } from '@distredge/core';
+import {
+  AuthorityKeyIdentifierExtension,
+  BasicConstraintsExtension,
+  cryptoProvider,
+  ExtendedKeyUsage,
+  ExtendedKeyUsageExtension,
+  Extension,
+  KeyUsageFlags,
+  KeyUsagesExtension,
+  Pkcs10CertificateRequest,
+  Pkcs10CertificateRequestGenerator,
+  SubjectAlternativeNameExtension,
+  SubjectKeyIdentifierExtension,
+  X509Certificate as WrittenCertificate,
+  X509CertificateGenerator,
+  X509Crl,
+  X509CrlGenerator,
+  X509CrlReason,
+} from '@peculiar/x509';
+
+cryptoProvider.set(webcrypto);
+
+/** A WebCrypto key. */
+export type Key = webcrypto.CryptoKey;
+
+const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const;
+const SIGNING = { name: 'ECDSA', hash: 'SHA-256' } as const;
+const CRL_NUMBER = '2.5.29.20';
+/** Clocks of small devices run slow: certificates and lists begin this much before they are made. */
+const CLOCK_SLACK_MS = 3_600_000;
+
+/** A key pair: the private key as PEM (PKCS #8), both as objects. */
+export interface Keys {
+  readonly privateKey: Key;
+  readonly publicKey: Key;
+  readonly pem: string;
+}
+
+/** What signs: the CA's certificate (PEM) and its private key. */
+export interface Signer {
+  readonly certificate: string;
+  readonly privateKey: Key;
+}
+
+/** A serial number as it is compared: lower-case hex digits without leading zeros. */
+export function plainSerial(serial: string): string {
+  return serial.toLowerCase().replace(/^0+(?=.)/, '');
+}
+
+export async function newKeys(): Promise<Keys> {
+  const { privateKey, publicKey } = await webcrypto.subtle.generateKey(ALGORITHM, true, ['sign', 'verify']);
+  const der = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', privateKey));
+  return { privateKey, publicKey, pem: pem('PRIVATE KEY', der) };
+}
+
+/** Reads a private key (PEM, PKCS #8). Rejects where it is none. */
+export async function importKey(text: string): Promise<Key> {
+  return webcrypto.subtle.importKey('pkcs8', derOf('PRIVATE KEY', text), ALGORITHM, false, ['sign']);
+}
+
+/** A certificate that signs itself and may sign others, but no further CA. `days`: how long it lasts. */
+export async function makeCaCertificate(name: string, keys: Keys, days: number): Promise<string> {
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    serialNumber: newSerial(),
+    name: [{ O: ['distredge'] }, { CN: [name] }],
+    ...lifetime(days),
+    keys,
+    signingAlgorithm: SIGNING,
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
+      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+    ],
+  });
+  return certificate.toString('pem');
+}
+
+/** What goes into a member's certificate. */
+export interface MemberFacts {
+  /** For people only. */
+  readonly name: string;
+  /** The one subject alternative name. */
+  readonly uri: string;
+  readonly publicKey: Key;
+  /** How long the certificate lasts. */
+  readonly days: number;
+}
+
+/** Issues a member's certificate (PEM), for both ends of TLS. */
+export async function issueCertificate(signer: Signer, member: MemberFacts): Promise<string> {
+  const issuer = new WrittenCertificate(signer.certificate);
+  const certificate = await X509CertificateGenerator.create({
+    serialNumber: newSerial(),
+    subject: [{ O: ['distredge'] }, { CN: [member.name] }],
+    issuer: issuer.subjectName,
+    ...lifetime(member.days),
+    publicKey: member.publicKey,
+    signingKey: signer.privateKey,
+    signingAlgorithm: SIGNING,
+    extensions: [
+      new BasicConstraintsExtension(false, undefined, true),
+      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth], false),
+      new SubjectAlternativeNameExtension([{ type: 'url', value: member.uri }], false),
+      await SubjectKeyIdentifierExtension.create(member.publicKey),
+      await AuthorityKeyIdentifierExtension.create(issuer, false),
+    ],
+  });
+  return certificate.toString('pem');
+}
+
+/** Asks for a certificate for `keys` (PKCS #10, PEM). What the certificate will say is the CA's matter. */
+export async function makeRequest(keys: Keys): Promise<string> {
+  const request = await Pkcs10CertificateRequestGenerator.create({
+    name: [{ O: ['distredge'] }],
+    keys,
+    signingAlgorithm: SIGNING,
+  });
+  return request.toString('pem');
+}
+
+/**
+ * The public key of a certificate request (PEM), which must be of P-256 and have signed the request. Of everything else that
+ * the request says nothing is used. Throws `JOIN_REFUSED`.
+ */
+export async function keyOfRequest(text: string): Promise<Key> {
+  try {
+    const request = new Pkcs10CertificateRequest(text);
+    const key = await request.publicKey.export({ ...ALGORITHM }, ['verify']);
+    if (!(await request.verify())) throw new Error('its signature is not by its key');
+    return key;
+  } catch (cause) {
+    throw new DistrEdgeError('JOIN_REFUSED', 'A device asked for a certificate in a way that cannot be accepted', {
+      where: 'csr',
+      expected: 'a PKCS #10 request for a key of P-256, signed by it',
+      got: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    });
+  }
+}
+
+/** A signed list of serial numbers that are taken back (PEM). */
+export async function makeCrl(signer: Signer, version: number, serials: readonly string[]): Promise<string> {
+  const issuer = new WrittenCertificate(signer.certificate);
+  const thisUpdate = new Date(Date.now() - CLOCK_SLACK_MS);
+  const crl = await X509CrlGenerator.create({
+    issuer: issuer.subjectName,
+    thisUpdate,
+    // A newer list replaces this one, however early; none has to come. (Without an end the library does not read it back.)
+    nextUpdate: issuer.notAfter,
+    signingKey: signer.privateKey,
+    signingAlgorithm: SIGNING,
+    extensions: [
+      await AuthorityKeyIdentifierExtension.create(issuer, false),
+      new Extension(CRL_NUMBER, false, Uint8Array.from(derInteger(version))),
+    ],
+    entries: serials.map((serial) => ({
+      serialNumber: serial.length % 2 === 0 ? serial : `0${serial}`,
+      revocationDate: thisUpdate,
+      reason: X509CrlReason.privilegeWithdrawn,
+    })),
+  });
+  // The library writes a label that OpenSSL does not know.
+  return pem('X509 CRL', Buffer.from(crl.rawData));
+}
+
+/** What a revocation list says. */
+export interface CrlFacts {
+  readonly version: number;
+  readonly serials: ReadonlySet<string>;
+}
+
+/** Reads a list (PEM) that the CA (PEM) signed. Rejects, with whatever error, where it is none or another's. */
+export async function readCrl(text: string, ca: string): Promise<CrlFacts> {
+  const crl = new X509Crl(derOf('X509 CRL', text));
+  const issuer = new WrittenCertificate(ca);
+  if (!(await crl.verify({ publicKey: issuer.publicKey })))
+    throw new Error('it is not signed by the CA of this cluster');
+  const number = crl.extensions.find((extension) => extension.type === CRL_NUMBER)?.value;
+  if (number === undefined) throw new Error('it has no number');
+  return {
+    version: readDerInteger(new Uint8Array(number)),
+    serials: new Set(crl.entries.map((entry) => plainSerial(entry.serialNumber))),
+  };
+}
+
+/** The serial number of a certificate (PEM). */
+export function serialOf(certificate: string): string {
+  return plainSerial(new X509Certificate(certificate).serialNumber);
+}
+
+function lifetime(days: number): { notBefore: Date; notAfter: Date } {
+  const now = Date.now();
+  return { notBefore: new Date(now - CLOCK_SLACK_MS), notAfter: new Date(now + days * 86_400_000) };
+}
+
+/** 126 random bits; the first byte keeps it positive and of full length. */
+function newSerial(): string {
+  const bytes = randomBytes(16);
+  bytes[0] = ((bytes[0] ?? 0) & 0x3f) | 0x40;
+  return bytes.toString('hex');
+}
+
+function derInteger(value: number): number[] {
+  const hex = value.toString(16);
+  const bytes = [...Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex')];
+  if ((bytes[0] ?? 0) >= 0x80) bytes.unshift(0);
+  return [0x02, bytes.length, ...bytes];
+}
+
+/** Reads a number from 1 to 2^47 - 1. */
+function readDerInteger(der: Uint8Array): number {
+  const [tag, length = 0] = der;
+  const value = Buffer.from(der.subarray(2));
+  if (tag !== 0x02 || length !== value.length || length < 1 || length > 6 || (value[0] ?? 0) >= 0x80) {
+    throw new Error('its number is not one');
+  }
+  return value.readUIntBE(0, length);
+}
+
+function pem(label: string, der: Buffer): string {
+  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`;
+}
+
+/** The bytes of the one PEM block that `text` is. */
+function derOf(label: string, text: string): Buffer {
+  const [, begin, base64, end] =
+    /^-----BEGIN ([A-Z0-9 ]+)-----\s([A-Za-z0-9+/=\s]+)-----END ([A-Z0-9 ]+)-----\s*$/.exec(text) ?? [];
+  if (begin !== label || end !== label || base64 === undefined)
+    throw new Error(`it is not a PEM block of type ${label}`);
+  return Buffer.from(base64, 'base64');
+}
