@@ -106,7 +106,12 @@ export function localProviders(count: number): Promise<LocalProviders> {
 }
 
 /** Prepares a program on providers, with progress; ends the cluster with the command. */
-export async function prepare(program: Program, addresses: readonly string[], requestMs?: number): Promise<Cluster> {
+export async function prepare(
+  program: Program,
+  addresses: readonly string[],
+  requestMs?: number,
+  inFlight?: number,
+): Promise<Cluster> {
   const progress = new Progress();
   progress.update(`connecting to ${addresses.length} providers`);
   try {
@@ -114,6 +119,7 @@ export async function prepare(program: Program, addresses: readonly string[], re
       transport: createTcpTransport(),
       addresses,
       ...(requestMs === undefined ? {} : { requestMs }),
+      ...(inFlight === undefined ? {} : { inFlight }),
       progress: (sent, total) =>
         progress.update(
           sent < total

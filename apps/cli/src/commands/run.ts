@@ -1,14 +1,10 @@
-/** `distredge run`: one image through providers at given addresses; finished here, unsplit, should one of them be lost. */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { DistrEdgeError, numbers, type Plan, type Tensor, type VolumeRule } from '@distredge/core';
-import { assertLoopback, formatAddress, parseAddress } from '@distredge/runtime';
+/** `distredge run`: one image, or a stream of them, through providers at given addresses; finished here, unsplit, should one of them be lost. */
+import { DistrEdgeError, type Plan, type Tensor, type VolumeRule } from '@distredge/core';
+import { assertLoopback, formatAddress, MAX_IN_FLIGHT, parseAddress } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
-import type { Command } from 'commander';
-import { fileError } from '../image/file-error.js';
+import { type Command, Option } from 'commander';
 import { interrupted } from '../lifecycle.js';
-import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
-import { npy } from '../npy.js';
+import { MODEL_ARGUMENT, readModel } from '../model-file.js';
 import {
   modelOptions,
   normalization,
@@ -22,10 +18,16 @@ import {
 import { amount, describeError, ms, print, printJson, shown, styled, table } from '../output.js';
 import { readPlan } from '../planning.js';
 import { compileAs, type Division, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
+import { summarise } from '../summary.js';
 import { deviceNames, rowTable, timeline, traffic } from '../timeline.js';
+import { writeOutputs } from '../write-outputs.js';
+import { runVideo } from './run-video.js';
 
 interface Options {
   readonly image?: string;
+  readonly video?: string;
+  readonly inFlight?: number;
+  readonly alternate?: true;
   readonly devices: string[];
   readonly volumes: VolumeRule;
   readonly weights?: number[];
@@ -52,6 +54,18 @@ export function addRun(program: Command): void {
       (text: string) => text.split(','),
     )
     .option('--image <file>', 'a photo as input (default: seeded random values)')
+    .addOption(
+      new Option(
+        '--video <dir>',
+        'a stream of photos: those of a folder in order of their names, or - for JPEG, PNG or PPM pictures one after another on standard input',
+      ).conflicts('image'),
+    )
+    .option(
+      '--in-flight <n>',
+      'images of a stream that are under way at once (default: one more than providers, with --alternate two for each; 1 is the least delay)',
+      wholeNumber('--in-flight', 1, MAX_IN_FLIGHT),
+    )
+    .option('--alternate', 'of a stream, give every provider whole images in turn instead of parts of all')
     .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
     .option('--seed <n>', 'seed of the random input', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--volumes <rule>', 'blocks, layers or a number of volumes', volumeRule, 'blocks')
@@ -60,10 +74,10 @@ export function addRun(program: Command): void {
     .option('--deadline <ms>', 'longest time for the image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
     .option('--no-fallback', 'fail when a provider is lost instead of finishing here')
     .option('--output <dir>', 'write every output as an .npy file into this folder')
-    .option('--json', 'print one JSON object')
+    .option('--json', 'print one JSON object (with --video one for each image, and one at the end)')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n  $ distredge run model.onnx --plan plan.json --devices 127.0.0.1:7411,127.0.0.1:7412\n',
+      '\nExamples:\n  $ distredge provider --listen 127.0.0.1:7411 &\n  $ distredge provider --listen 127.0.0.1:7412 &\n  $ distredge run model.onnx --image photo.jpg --devices 127.0.0.1:7411,127.0.0.1:7412\n  $ distredge run model.onnx --plan plan.json --devices 127.0.0.1:7411,127.0.0.1:7412\n  $ distredge run model.onnx --video frames/ --devices 127.0.0.1:7411,127.0.0.1:7412\n  $ ffmpeg -i film.mp4 -f image2pipe -c:v ppm - | distredge run model.onnx --video - --devices 127.0.0.1:7411\n',
     )
     .action(run);
 }
@@ -90,6 +104,21 @@ async function run(path: string, options: Options): Promise<void> {
       ? { volumes: options.volumes, weights: sharesOf(options.weights, addresses.length) }
       : await planFor(addresses, options.plan);
   const model = await readModel(path, modelOptions(options));
+  if (options.video !== undefined) {
+    const { video, alternate = false, plan } = options;
+    const { inFlight = Math.min(MAX_IN_FLIGHT, alternate ? 2 * addresses.length : addresses.length + 1) } = options;
+    await runVideo(model, addresses, division, { ...options, video, inFlight, alternate, plan });
+    return;
+  }
+  for (const [given, name] of [
+    [options.inFlight, '--in-flight'],
+    [options.alternate, '--alternate'],
+  ] as const) {
+    if (given === undefined) continue;
+    throw new DistrEdgeError('USAGE', `${name} is for streams of images`, {
+      expected: `${name} together with --video`,
+    });
+  }
   const inputs = await inputsFor(model.graph, options);
   const program = compileAs(model.graph, division, options.plan);
   let outputs: Tensors;
@@ -113,7 +142,7 @@ async function run(path: string, options: Options): Promise<void> {
     outputs = await runUnsplit(model, inputs);
   }
   const summary = model.graph.outputs.map((name) => summarise(name, outputs[name] as Tensor));
-  if (options.output !== undefined) await writeOutputs(options.output, model, outputs);
+  if (options.output !== undefined) await writeOutputs(options.output, model.graph, outputs);
   if (options.json) {
     printJson({
       model: model.name,
@@ -168,37 +197,3 @@ const FALLS_BACK: ReadonlySet<string> = new Set([
   'FRAME_INVALID',
   'ENGINE_FAILED',
 ]);
-
-interface Summary {
-  readonly name: string;
-  readonly shape: readonly number[];
-  readonly min: number;
-  readonly max: number;
-  /** Index of the largest value in the flattened output. */
-  readonly top1: number;
-}
-
-function summarise(name: string, tensor: Tensor): Summary {
-  const values = numbers(tensor);
-  let [min, top1] = [Number.POSITIVE_INFINITY, 0];
-  values.forEach((value, index) => {
-    if (value < min) min = value;
-    if (value > (values[top1] as number)) top1 = index;
-  });
-  return { name, shape: tensor.shape, min, max: values[top1] ?? Number.NaN, top1 };
-}
-
-async function writeOutputs(folder: string, { graph }: ModelFile, outputs: Tensors): Promise<void> {
-  const taken = new Set<string>();
-  try {
-    await mkdir(folder, { recursive: true });
-    for (const [index, name] of graph.outputs.entries()) {
-      const plainName = name.replaceAll(/[^\w.-]/g, '_').slice(0, 200);
-      const file = taken.has(plainName) ? `${plainName}-${index}` : plainName;
-      taken.add(file);
-      await writeFile(join(folder, `${file}.npy`), npy(name, outputs[name] as Tensor));
-    }
-  } catch (error) {
-    throw error instanceof DistrEdgeError ? error : fileError(error, folder, 'write');
-  }
-}

@@ -4,6 +4,7 @@ import { DistrEdgeError, type ErrorFacts } from '@distredge/core';
 import type { RgbImage, Size } from '@distredge/zoo';
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import { fileError } from './file-error.js';
+import { isPpm, ppmHeader } from './ppm.js';
 
 /** How to read a photo. */
 export interface LoadOptions {
@@ -77,6 +78,26 @@ async function checkHeader(path: string, decoder: Sharp, maxPixels: number): Pro
   }
 }
 
+/** The pixels of a binary PPM. */
+function ppmDecoder(path: string, bytes: Uint8Array, maxPixels: number): Sharp {
+  const header = ppmHeader(bytes);
+  const broken = typeof header === 'string' || header === undefined;
+  if (broken || bytes.length < header.start + header.width * header.height * 3) {
+    throw imageError(path, 'the picture is truncated or damaged', {
+      expected: 'a binary PPM with 8 bits a channel',
+      ...(typeof header === 'string' ? { got: header } : {}),
+    });
+  }
+  const { width, height, start } = header;
+  if (width * height > maxPixels) {
+    throw imageError(path, 'the picture has too many pixels', {
+      expected: `at most ${maxPixels} pixels`,
+      got: `${width} × ${height}`,
+    });
+  }
+  return sharp(bytes.subarray(start, start + width * height * 3), { raw: { width, height, channels: 3 } });
+}
+
 /**
  * Decodes a JPEG, PNG or WebP file to 8-bit sRGB: upright by its EXIF orientation, an embedded colour profile
  * applied, transparency laid over white, of an animation the first picture. With `size` it is stretched to that
@@ -84,11 +105,17 @@ async function checkHeader(path: string, decoder: Sharp, maxPixels: number): Pro
  * IMAGE_INVALID where it is no such picture, is truncated or damaged, or goes over a limit.
  */
 export async function loadImage(path: string, options: LoadOptions = {}): Promise<RgbImage> {
-  const { size, maxPixels = DEFAULT_MAX_PIXELS, maxBytes = DEFAULT_MAX_BYTES } = options;
-  const bytes = await readBounded(path, maxBytes);
+  return decodeImage(await readBounded(path, options.maxBytes ?? DEFAULT_MAX_BYTES), path, options);
+}
+
+/** As `loadImage`, from the bytes of a file or of a binary PPM; `path` is for messages. */
+export async function decodeImage(bytes: Uint8Array, path: string, options: LoadOptions = {}): Promise<RgbImage> {
+  const { size, maxPixels = DEFAULT_MAX_PIXELS } = options;
   // The pixel limit is ours (checkHeader), so that the error states the size; sharp's own would not.
-  const decoder = sharp(bytes, { failOn: 'error', limitInputPixels: false });
-  await checkHeader(path, decoder, maxPixels);
+  const decoder = isPpm(bytes)
+    ? ppmDecoder(path, bytes, maxPixels)
+    : sharp(bytes, { failOn: 'error', limitInputPixels: false });
+  if (!isPpm(bytes)) await checkHeader(path, decoder, maxPixels);
   let pipeline = decoder.autoOrient();
   if (size !== undefined) {
     pipeline = pipeline.resize(size.width, size.height, { fit: 'fill', kernel: 'lanczos3', fastShrinkOnLoad: false });
