@@ -131,6 +131,10 @@ export class Station {
   arrived(key: string): void {
     this.#socket.write(`done ${key}\n`);
   }
+
+  close(): void {
+    this.#socket.destroy();
+  }
 }
 
 /** Reads lines of words; ends a socket that sends none. */
