@@ -22,9 +22,18 @@ export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
 export { runWholeModel } from './engine/whole-run.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
-export { type Frame, FrameKind, type Link, type LinkHandlers, type Listener, type Transport } from './link/link.js';
+export {
+  type Frame,
+  FrameKind,
+  type Link,
+  type LinkHandlers,
+  type LinkPeer,
+  type Listener,
+  type Transport,
+} from './link/link.js';
 export { createMemoryTransport } from './link/memory.js';
 export { createTcpTransport } from './link/tcp.js';
+export { createTlsTransport, type TlsTransportOptions } from './link/tls.js';
 export { profileFolder, readCachedProfile, writeCachedProfile } from './profile/cache.js';
 export { answerMessages, type LinkFigures, measureLink, measureLoopback } from './profile/link.js';
 export { type MeasureOptions, measureProfile, modelHash } from './profile/measure.js';
@@ -33,4 +42,24 @@ export { MAX_IN_FLIGHT } from './protocol.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
 export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
 export { connectResilient, type ResilientCluster, type ResilientOptions, type Share, type Turn } from './resilient.js';
+export {
+  type ClusterAuthority,
+  createClusterAuthority,
+  guardSocket,
+  type Identity,
+  type IssuedDevice,
+  type JoinCode,
+  type JoinEvent,
+  type JoinOptions,
+  type JoinServer,
+  type JoinServerOptions,
+  joinCluster,
+  loadIdentity,
+  type PeerIdentity,
+  type Revocations,
+  type Role,
+  startJoinServer,
+  type TlsOptions,
+  tlsOptionsFor,
+} from './security/index.js';
 export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';

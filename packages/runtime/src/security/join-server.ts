@@ -56,7 +56,12 @@ export async function startJoinServer(options: JoinServerOptions): Promise<JoinS
   });
   tls.on('secureConnection', (socket) => {
     const binding = { exported: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)), certificate };
-    void serveJoin({ authority, limits, binding, deadlineMs, onEvent }, socket, remoteOf(socket)).then(() => {
+    void serveJoin(
+      { authority, limits, binding, deadlineMs, onEvent },
+      socket,
+      remoteOf(socket),
+      sourceOf(socket.remoteAddress),
+    ).then(() => {
       // In good order, so that the last message arrives; but not for long.
       const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
       socket.once('close', () => clearTimeout(timer));
@@ -103,12 +108,12 @@ export interface JoinContext {
   readonly onEvent: (event: JoinEvent) => void;
 }
 
-/** Holds one conversation over `stream`; `remote` is the other end's `host:port`. Never rejects: how it ends is an event. */
-export async function serveJoin(context: JoinContext, stream: Duplex, remote: string): Promise<void> {
+/** Holds one conversation over `stream`; `remote` is the other end's `host:port`, `source` what its guesses count for. Never rejects: how it ends is an event. */
+export async function serveJoin(context: JoinContext, stream: Duplex, remote: string, source: string): Promise<void> {
   const { authority, limits, onEvent } = context;
   const messages = new Messages(stream, remote, context.deadlineMs);
   try {
-    const key = await authenticate(context, messages, remote);
+    const key = await authenticate(context, messages, source);
     const { identity, clusterName } = authority;
     const proof = proofOf(key, 'controller', context.binding, identity.ca);
     messages.write({ type: 'welcome', proof, clusterName, ca: identity.ca });
@@ -119,7 +124,7 @@ export async function serveJoin(context: JoinContext, stream: Duplex, remote: st
     onEvent({ type: 'joined', remote, deviceId, deviceName });
   } catch (error) {
     const [reason, told] = refusalOf(error);
-    if (reason === 'wrong-code') limits.failed(sourceOf(parseAddress(remote).host));
+    if (reason === 'wrong-code') limits.failed(source);
     const message = error instanceof Error ? error.message : String(error);
     onEvent({ type: 'refused', remote, reason, message });
     messages.refuse(told);
@@ -139,11 +144,11 @@ class CodeRefused extends Error {
 async function authenticate(
   { authority, limits, binding }: JoinContext,
   messages: Messages,
-  remote: string,
+  source: string,
 ): Promise<Buffer> {
   const { code, proof } = await messages.read(helloSchema);
   // Connections that were open before the limit was reached have no more guesses either.
-  if (limits.exhausted(sourceOf(parseAddress(remote).host))) throw new CodeRefused('too-many-attempts');
+  if (limits.exhausted(source)) throw new CodeRefused('too-many-attempts');
   const claim = await authority.codes.claim(code, (key) => sameProof(proof, proofOf(key, 'device', binding)));
   if (typeof claim === 'string') throw new CodeRefused(claim);
   return claim;
