@@ -8,7 +8,7 @@ import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
 import { Aedes, type Client, type PublishPacket } from 'aedes';
 import { formatAddress, isLoopback, parseAddress } from '../link/address.js';
-import * as security from '../security/index.js';
+import { guardSocket, type Identity, tlsOptionsFor } from '../security/index.js';
 import { MAX_PAYLOAD } from './messages.js';
 import { guardPackets } from './packet-guard.js';
 import { isName, parseTopic } from './topics.js';
@@ -18,7 +18,7 @@ export interface BrokerOptions {
   /** `host:port`; port 0 takes any free one. */
   readonly listen: string;
   /** The controller's; without one the broker stays on loopback. */
-  readonly identity?: security.Identity | undefined;
+  readonly identity?: Identity | undefined;
   /** Hears of refused connections and messages, for logs. */
   readonly log?: ((line: string) => void) | undefined;
 }
@@ -116,18 +116,15 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
 
 function serverFor({ identity, log }: BrokerOptions, accept: (socket: Socket, peer?: string) => void): Server {
   if (identity === undefined) return createServer((socket) => accept(socket, undefined));
-  const server = createTlsServer(
-    { ...security.tlsOptionsFor(identity), handshakeTimeout: HELLO_MS },
-    (socket: TLSSocket) => {
-      try {
-        const { deviceId, role } = security.guardSocket(identity, socket);
-        accept(socket, role === 'controller' ? 'controller' : deviceId);
-      } catch (error) {
-        log?.(`${socket.remoteAddress ?? 'a connection'}: ${error instanceof Error ? error.message : String(error)}`);
-        socket.destroy();
-      }
-    },
-  );
+  const server = createTlsServer({ ...tlsOptionsFor(identity), handshakeTimeout: HELLO_MS }, (socket: TLSSocket) => {
+    try {
+      const { deviceId, role } = guardSocket(identity, socket);
+      accept(socket, role === 'controller' ? 'controller' : deviceId);
+    } catch (error) {
+      log?.(`${socket.remoteAddress ?? 'a connection'}: ${error instanceof Error ? error.message : String(error)}`);
+      socket.destroy();
+    }
+  });
   server.on('tlsClientError', (error, socket) => {
     log?.(`${socket.remoteAddress ?? 'a connection'} was refused: ${error.message}`);
     socket.destroy();

@@ -10,7 +10,7 @@ import { DistrEdgeError } from '@distredge/core';
 import { MqttClient } from 'mqtt';
 import { isLoopback, parseAddress } from '../link/address.js';
 import { within } from '../protocol.js';
-import * as security from '../security/index.js';
+import { guardSocket, type Identity, tlsOptionsFor } from '../security/index.js';
 import { MAX_PACKET_BYTES } from './messages.js';
 import { guardPackets } from './packet-guard.js';
 import { matches } from './topics.js';
@@ -63,7 +63,7 @@ const LEAVE_MS = 1000;
 const MAX_STATES = 65_536;
 
 /** A broker at `host:port` on this machine, or, with an identity, anywhere, over TLS. */
-export function addressEndpoint(address: string, identity?: security.Identity): Endpoint {
+export function addressEndpoint(address: string, identity?: Identity): Endpoint {
   const { host, port } = parseAddress(address);
   if (identity === undefined) {
     if (!isLoopback(host)) throw unprotected(address);
@@ -72,10 +72,10 @@ export function addressEndpoint(address: string, identity?: security.Identity): 
   return {
     name: address,
     open() {
-      const socket = tlsConnect({ ...security.tlsOptionsFor(identity, { server: 'controller' }), host, port });
+      const socket = tlsConnect({ ...tlsOptionsFor(identity, { server: 'controller' }), host, port });
       socket.once('secureConnect', () => {
         try {
-          security.guardSocket(identity, socket);
+          guardSocket(identity, socket);
         } catch (error) {
           socket.destroy(error as Error);
         }

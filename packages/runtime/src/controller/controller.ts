@@ -21,7 +21,7 @@ import type { Transport } from '../link/link.js';
 import { modelHash } from '../profile/measure.js';
 import { within } from '../protocol.js';
 import { type Cluster, connect } from '../requester.js';
-import type * as security from '../security/index.js';
+import type { Identity } from '../security/index.js';
 import { startBroker } from './broker.js';
 import type { Endpoint } from './bus.js';
 import { Directory } from './directory.js';
@@ -46,7 +46,7 @@ export interface ControllerOptions {
   /** Where the broker inside the controller listens; or an external broker. */
   readonly broker: { readonly listen: string } | { readonly endpoint: Endpoint };
   /** The controller's; without one nothing leaves this machine. */
-  readonly identity?: security.Identity | undefined;
+  readonly identity?: Identity | undefined;
   /** Of data links. */
   readonly transport: Transport;
   /** What is served; without a model the controller keeps the registry only. `bytes`: the ModelProto, to be handed out without its weights. */
@@ -107,7 +107,7 @@ export interface Controller {
    * (default 60000), with `SHAPE_MISMATCH` for wrong inputs, and with what `whole` rejects with.
    */
   infer(inputs: Tensors, options?: { readonly deadlineMs?: number }): Promise<Inferred>;
-  /** Resolves once a plan over at least so many devices with a profile is in force. Rejects with `DEADLINE`. */
+  /** Resolves once at least so many devices are measured and a plan for them is in force; at once for 0. Rejects with `DEADLINE`. */
   ready(devices: number, deadlineMs: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -685,7 +685,7 @@ class Serving implements Controller {
     const hash = this.#model?.hash ?? '';
     const isReady = (): boolean => {
       if (onlineDevices(this.registry()).length < devices) return false;
-      if (this.#model === undefined) return true;
+      if (this.#model === undefined || devices === 0) return true;
       const known = plannable(this.registry(), hash, new Set()).length >= devices;
       return known && this.#current !== undefined && this.#adapting === undefined && this.#measuring === undefined;
     };

