@@ -2,30 +2,22 @@
  * Certificates, requests and revocation lists as bytes: everything that needs an X.509 library. All keys are ECDSA on P-256, all
  * signatures SHA-256. Nothing in here decides whom to trust.
  */
-import 'reflect-metadata';
 import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
 import { DistrEdgeError } from '@distredge/core';
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  cryptoProvider,
-  ExtendedKeyUsage,
-  ExtendedKeyUsageExtension,
-  Extension,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  Pkcs10CertificateRequest,
-  Pkcs10CertificateRequestGenerator,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509Certificate as WrittenCertificate,
-  X509CertificateGenerator,
-  X509Crl,
-  X509CrlGenerator,
-  X509CrlReason,
-} from '@peculiar/x509';
 
-cryptoProvider.set(webcrypto);
+type Library = typeof import('@peculiar/x509');
+
+let loaded: Promise<Library> | undefined;
+
+/** Loads the library when it is first needed: it takes longer to load than the rest of this package together. */
+function library(): Promise<Library> {
+  loaded ??= import('reflect-metadata').then(async () => {
+    const x509 = await import('@peculiar/x509');
+    x509.cryptoProvider.set(webcrypto);
+    return x509;
+  });
+  return loaded;
+}
 
 /** A WebCrypto key. */
 export type Key = webcrypto.CryptoKey;
@@ -67,16 +59,17 @@ export async function importKey(text: string): Promise<Key> {
 
 /** A certificate that signs itself and may sign others, but no further CA. `days`: how long it lasts. */
 export async function makeCaCertificate(name: string, keys: Keys, days: number): Promise<string> {
-  const certificate = await X509CertificateGenerator.createSelfSigned({
+  const x509 = await library();
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
     serialNumber: newSerial(),
     name: [{ O: ['distredge'] }, { CN: [name] }],
     ...lifetime(days),
     keys,
     signingAlgorithm: SIGNING,
     extensions: [
-      new BasicConstraintsExtension(true, 0, true),
-      new KeyUsagesExtension(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign, true),
-      await SubjectKeyIdentifierExtension.create(keys.publicKey),
+      new x509.BasicConstraintsExtension(true, 0, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
     ],
   });
   return certificate.toString('pem');
@@ -95,8 +88,9 @@ export interface MemberFacts {
 
 /** Issues a member's certificate (PEM), for both ends of TLS. */
 export async function issueCertificate(signer: Signer, member: MemberFacts): Promise<string> {
-  const issuer = new WrittenCertificate(signer.certificate);
-  const certificate = await X509CertificateGenerator.create({
+  const x509 = await library();
+  const issuer = new x509.X509Certificate(signer.certificate);
+  const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: newSerial(),
     subject: [{ O: ['distredge'] }, { CN: [member.name] }],
     issuer: issuer.subjectName,
@@ -105,12 +99,12 @@ export async function issueCertificate(signer: Signer, member: MemberFacts): Pro
     signingKey: signer.privateKey,
     signingAlgorithm: SIGNING,
     extensions: [
-      new BasicConstraintsExtension(false, undefined, true),
-      new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth, ExtendedKeyUsage.clientAuth], false),
-      new SubjectAlternativeNameExtension([{ type: 'url', value: member.uri }], false),
-      await SubjectKeyIdentifierExtension.create(member.publicKey),
-      await AuthorityKeyIdentifierExtension.create(issuer, false),
+      new x509.BasicConstraintsExtension(false, undefined, true),
+      new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+      new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth], false),
+      new x509.SubjectAlternativeNameExtension([{ type: 'url', value: member.uri }], false),
+      await x509.SubjectKeyIdentifierExtension.create(member.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer, false),
     ],
   });
   return certificate.toString('pem');
@@ -118,7 +112,8 @@ export async function issueCertificate(signer: Signer, member: MemberFacts): Pro
 
 /** Asks for a certificate for `keys` (PKCS #10, PEM). What the certificate will say is the CA's matter. */
 export async function makeRequest(keys: Keys): Promise<string> {
-  const request = await Pkcs10CertificateRequestGenerator.create({
+  const x509 = await library();
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: [{ O: ['distredge'] }],
     keys,
     signingAlgorithm: SIGNING,
@@ -131,8 +126,9 @@ export async function makeRequest(keys: Keys): Promise<string> {
  * the request says nothing is used. Throws `JOIN_REFUSED`.
  */
 export async function keyOfRequest(text: string): Promise<Key> {
+  const x509 = await library();
   try {
-    const request = new Pkcs10CertificateRequest(text);
+    const request = new x509.Pkcs10CertificateRequest(text);
     const key = await request.publicKey.export({ ...ALGORITHM }, ['verify']);
     if (!(await request.verify())) throw new Error('its signature is not by its key');
     return key;
@@ -148,9 +144,10 @@ export async function keyOfRequest(text: string): Promise<Key> {
 
 /** A signed list of serial numbers that are taken back (PEM). */
 export async function makeCrl(signer: Signer, version: number, serials: readonly string[]): Promise<string> {
-  const issuer = new WrittenCertificate(signer.certificate);
+  const x509 = await library();
+  const issuer = new x509.X509Certificate(signer.certificate);
   const thisUpdate = new Date(Date.now() - CLOCK_SLACK_MS);
-  const crl = await X509CrlGenerator.create({
+  const crl = await x509.X509CrlGenerator.create({
     issuer: issuer.subjectName,
     thisUpdate,
     // A newer list replaces this one, however early; none has to come. (Without an end the library does not read it back.)
@@ -158,13 +155,13 @@ export async function makeCrl(signer: Signer, version: number, serials: readonly
     signingKey: signer.privateKey,
     signingAlgorithm: SIGNING,
     extensions: [
-      await AuthorityKeyIdentifierExtension.create(issuer, false),
-      new Extension(CRL_NUMBER, false, Uint8Array.from(derInteger(version))),
+      await x509.AuthorityKeyIdentifierExtension.create(issuer, false),
+      new x509.Extension(CRL_NUMBER, false, Uint8Array.from(derInteger(version))),
     ],
     entries: serials.map((serial) => ({
       serialNumber: serial.length % 2 === 0 ? serial : `0${serial}`,
       revocationDate: thisUpdate,
-      reason: X509CrlReason.privilegeWithdrawn,
+      reason: x509.X509CrlReason.privilegeWithdrawn,
     })),
   });
   // The library writes a label that OpenSSL does not know.
@@ -179,8 +176,9 @@ export interface CrlFacts {
 
 /** Reads a list (PEM) that the CA (PEM) signed. Rejects, with whatever error, where it is none or another's. */
 export async function readCrl(text: string, ca: string): Promise<CrlFacts> {
-  const crl = new X509Crl(derOf('X509 CRL', text));
-  const issuer = new WrittenCertificate(ca);
+  const x509 = await library();
+  const crl = new x509.X509Crl(derOf('X509 CRL', text));
+  const issuer = new x509.X509Certificate(ca);
   if (!(await crl.verify({ publicKey: issuer.publicKey })))
     throw new Error('it is not signed by the CA of this cluster');
   const number = crl.extensions.find((extension) => extension.type === CRL_NUMBER)?.value;
