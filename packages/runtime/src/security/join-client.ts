@@ -40,7 +40,7 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   await makePrivateFolder(folder);
   const keys = await newKeys();
   const csr = await makeRequest(keys);
-  const key = await code.key;
+  const key = await code.key();
   const socket = await dial(address, deadlineMs);
   try {
     const messages = new Messages(socket, address, deadlineMs);

@@ -26,8 +26,8 @@ const SCRYPT = { N: 2 ** 15, r: 8, p: 1, maxmem: 64 * 2 ** 20 } as const;
 export interface CodeParts {
   /** Names the code; no secret. */
   readonly id: string;
-  /** The key for proofs, 32 bytes. */
-  readonly key: Promise<Buffer>;
+  /** The key for proofs, 32 bytes; takes some 0.1 s the first time. */
+  readonly key: () => Promise<Buffer>;
 }
 
 /** Reads a code as a person typed it: any case, blanks or dashes anywhere, O for 0, I or L for 1. Throws `USAGE`. */
@@ -55,7 +55,7 @@ function mistyped(got: string): DistrEdgeError {
 export type CodeRefusal = 'wrong-code' | 'code-used' | 'code-expired' | 'code-dead';
 
 interface Entry {
-  readonly key: Promise<Buffer>;
+  readonly key: () => Promise<Buffer>;
   readonly expires: number;
   guesses: number;
   state: 'open' | 'used' | 'dead';
@@ -100,7 +100,7 @@ export class CodeBook {
   async claim(id: string, proves: (key: Buffer) => boolean): Promise<Buffer | CodeRefusal> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return 'wrong-code';
-    const key = await entry.key;
+    const key = await entry.key();
     // From here on nothing waits: of two devices with one code, one gets it.
     if (entry.state === 'dead') return 'code-dead';
     if (!proves(key)) {
@@ -132,11 +132,13 @@ function checkDigit(body: string): string {
   return DIGITS[byte % DIGITS.length] as string;
 }
 
-function keyOf(id: string, secret: string): Promise<Buffer> {
-  const key = new Promise<Buffer>((resolve, reject) => {
-    scrypt(secret, `distredge-join-1:${id}`, 32, SCRYPT, (error, bytes) => (error ? reject(error) : resolve(bytes)));
-  });
-  // Whoever needs it hears of it.
-  key.catch(() => {});
-  return key;
+/** The key of a code: computed when it is first asked for, and once. */
+function keyOf(id: string, secret: string): () => Promise<Buffer> {
+  let key: Promise<Buffer> | undefined;
+  return () => {
+    key ??= new Promise((resolve, reject) => {
+      scrypt(secret, `distredge-join-1:${id}`, 32, SCRYPT, (error, bytes) => (error ? reject(error) : resolve(bytes)));
+    });
+    return key;
+  };
 }

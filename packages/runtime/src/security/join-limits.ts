@@ -40,6 +40,11 @@ export class JoinLimits {
     return undefined;
   }
 
+  /** How many sources are remembered for their failures. */
+  get sources(): number {
+    return this.#failures.size;
+  }
+
   left(source: string): void {
     this.#connections -= 1;
     const open = (this.#open.get(source) ?? 1) - 1;
@@ -64,10 +69,11 @@ export class JoinLimits {
     return known !== undefined && known.until > Date.now() && known.count >= MAX_FAILURES;
   }
 
-  /** Drops what has ended, or else the oldest. */
+  /** Drops what has ended (the oldest come first), or else the oldest. */
   #forget(now: number): void {
-    for (const [source, { until }] of this.#failures) if (until <= now) this.#failures.delete(source);
-    const [oldest] = this.#failures.keys();
-    if (oldest !== undefined && this.#failures.size >= MAX_SOURCES) this.#failures.delete(oldest);
+    for (const [source, { until }] of this.#failures) {
+      if (until > now && this.#failures.size < MAX_SOURCES) break;
+      this.#failures.delete(source);
+    }
   }
 }

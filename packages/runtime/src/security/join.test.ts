@@ -70,7 +70,7 @@ function wrongCode(code: string): string {
       const other = `${plain.slice(0, 3)}${digit}${plain.slice(4, 15)}${check}`;
       try {
         if (other !== plain) {
-          void parseCode(other).key;
+          parseCode(other);
           return other;
         }
       } catch {
@@ -278,7 +278,7 @@ describe('a machine in the middle', () => {
     const first = await attacker(address);
     const certificate = first.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
     const proofOn = async (socket: TLSSocket): Promise<string> =>
-      proofOf(await key, 'device', {
+      proofOf(await key(), 'device', {
         exported: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)),
         certificate,
       });
@@ -338,7 +338,7 @@ describe('a join server', () => {
       const socket = await attacker(address);
       const certificate = socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
       const exported = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
-      const proof = proofOf(await key, 'device', { exported, certificate });
+      const proof = proofOf(await key(), 'device', { exported, certificate });
       socket.write(framed({ type: 'hello', version: 1, code: id, proof }));
       await once(socket, 'data');
       socket.write(framed({ type: 'request', deviceName: 'x', csr }));
