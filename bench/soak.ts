@@ -1,0 +1,86 @@
+/**
+ * A long stream over local providers: memory and open handles of every process over time; `npm run bench -- soak [IMAGES]
+ * [--providers N] [--in-flight N]`. Each process's medians of the second and the last tenth are compared: growth of memory by
+ * more than 5 %, or of handles by any number, fails.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { analyse, compile, planByRule } from '@distredge/core';
+import { connectResilient, createTcpTransport } from '@distredge/runtime';
+import { HurtProvider, Work } from './_fault-cluster.js';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { providers: { type: 'string', default: '4' }, 'in-flight': { type: 'string', default: '4' } },
+});
+const images = Number(positionals[0] ?? 20_000);
+const inFlight = Number(values['in-flight']);
+const SAMPLES = 200;
+
+interface Sample {
+  readonly residentMb: number;
+  readonly handles: number;
+}
+
+/** What Linux tells of a process: its resident set, and how many files and sockets it has open. */
+function look(pid: number): Sample {
+  const pages = Number(readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ')[1]);
+  return { residentMb: (pages * 4096) / 1e6, handles: readdirSync(`/proc/${pid}/fd`).length };
+}
+
+const median = (list: readonly number[]): number => [...list].sort((a, b) => a - b)[list.length >> 1] ?? Number.NaN;
+
+const work = await Work.create(1);
+const analysis = analyse(work.graph);
+const providers = Array.from({ length: Number(values.providers) }, () => new HurtProvider());
+await Promise.all(providers.map((provider) => provider.start()));
+const program = compile(work.graph, planByRule(analysis, { volumes: 3, weights: providers.map(() => 1) }), analysis);
+let turns = 0;
+const cluster = await connectResilient({
+  transport: createTcpTransport(),
+  addresses: providers.map(({ address }) => address),
+  inFlight,
+  silenceMs: 10_000,
+  programsFor: (devices) => (devices.length === providers.length ? [{ program, devices }] : undefined),
+  whole: async (inputs) => ({ ...(await work.whole.run(inputs)).outputs }),
+  report: () => {
+    turns += 1;
+  },
+});
+const pids = [process.pid, ...providers.map(({ pid }) => pid)];
+const samples = pids.map((): Sample[] => []);
+const started = performance.now();
+let [done, wrong] = [0, 0];
+function* stream() {
+  for (let index = 0; index < images; index++) yield work.images[index % work.images.length]?.inputs ?? {};
+}
+for await (const { index, outputs } of cluster.stream(stream())) {
+  if (index !== done || !work.right(index, outputs)) wrong += 1;
+  done += 1;
+  if (done % Math.max(1, Math.floor(images / SAMPLES)) !== 0) continue;
+  for (const [at, pid] of pids.entries()) samples[at]?.push(look(pid));
+}
+const took = (performance.now() - started) / 1000;
+await cluster.close();
+await Promise.all(providers.map((provider) => provider.close()));
+await work.whole.close();
+
+console.log(
+  `${done} images in ${took.toFixed(0)} s (${(done / took).toFixed(0)} a second), ${providers.length} providers, ${inFlight} under way: ${wrong} wrong, ${turns - 1} losses`,
+);
+console.log('process        resident set (MB)                  open handles');
+console.log('               2nd tenth  last tenth  ratio       2nd tenth  last tenth');
+let grown = false;
+for (const [at, list] of samples.entries()) {
+  const tenth = Math.floor(list.length / 10);
+  const early = list.slice(tenth, 2 * tenth);
+  const late = list.slice(-tenth);
+  const memory = [early, late].map((part) => median(part.map(({ residentMb }) => residentMb)));
+  const handles = [early, late].map((part) => median(part.map((sample) => sample.handles)));
+  const ratio = (memory[1] ?? 0) / (memory[0] ?? 1);
+  grown ||= ratio > 1.05 || (handles[1] ?? 0) > (handles[0] ?? 0);
+  const cells = [memory[0]?.toFixed(1), memory[1]?.toFixed(1), ratio.toFixed(3)].map((cell) => `${cell}`.padStart(10));
+  const name = at === 0 ? 'requester' : `provider ${at - 1}`;
+  console.log(`${name.padEnd(14)}${cells.join('  ')}${`${handles[0]}`.padStart(16)}${`${handles[1]}`.padStart(12)}`);
+}
+process.exit(wrong > 0 || grown ? 1 : 0);
