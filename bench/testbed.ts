@@ -1,10 +1,11 @@
 /** Planners measured on real processes behind shaped links, beside what the simulator says; `npm run bench -- testbed --help`. */
 import { cpus, loadavg } from 'node:os';
 import { DistrEdgeError, type Scenario, taskOf } from '@distredge/core';
+import { type DynamicMeasured, measureDynamic } from './_testbed/dynamic.js';
 import { missing, removeLeftovers } from './_testbed/namespaces.js';
 import { HELP, type TestbedOptions, testbedOptions } from './_testbed/options.js';
 import { plansFor } from './_testbed/plans.js';
-import { HEADER, lineOf, linesOf, type Row, summarise } from './_testbed/report.js';
+import { dynamicLine, EXACT, HEADER, lineOf, linesOf, type Row, summarise } from './_testbed/report.js';
 import { Session } from './_testbed/session.js';
 import { zooWorkload } from './_workloads.js';
 
@@ -57,6 +58,28 @@ async function measureScenario(scenario: Scenario, options: TestbedOptions, add:
   }
 }
 
+async function measureDynamics(options: TestbedOptions, say: (line: string) => void): Promise<void> {
+  const rows: DynamicMeasured[] = [];
+  for (const scenario of options.scenarios) {
+    if (ending.signal.aborted) break;
+    const opened = (made: Session): void => {
+      session = made;
+    };
+    try {
+      const tell = (text: string): void => status(`${scenario.id}: ${text}`);
+      const row = await measureDynamic(scenario, options.seconds, options, opened, tell);
+      rows.push(row);
+      say(dynamicLine(row));
+      if (!(row.difference <= EXACT)) process.exitCode = 1;
+    } catch (error) {
+      if (!ending.signal.aborted) throw error;
+    } finally {
+      await closeSession();
+    }
+  }
+  if (options.json) console.log(JSON.stringify({ rows }, undefined, 2));
+}
+
 async function closeSession(): Promise<void> {
   const closing = session;
   session = undefined;
@@ -89,6 +112,11 @@ async function main(): Promise<void> {
   say(
     `${machine}; paced engines, ${options.access} access, ${options.images} images a plan; times in ms of the model\n`,
   );
+  if (options.dynamic) {
+    await measureDynamics(options, say);
+    if (ending.signal.aborted) say('ended early, all removed');
+    return;
+  }
   say(HEADER);
   const rows: Row[] = [];
   for (const scenario of options.scenarios) {

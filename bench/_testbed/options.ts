@@ -26,12 +26,17 @@ device of the scenario would be done. Time is dilated, so that this machine keep
   --access WHO       who may send: ordered (one message at a time on every link, in order of issue: the rules of simulation),
                      sender (only each sender's own order), fair (sockets share the links) (default ordered)
   --compute-all      compute every image; by default a step is computed once, and again when it is given other rows
+  --dynamic FILE     instead: scenarios with trace_mbps, a rate for every device and second; rates are changed by tc while images
+                     follow one another, plans are those of re-planning, and images per second are held against a planner that
+                     knows all rates beforehand, in simulation
+  --seconds N        seconds of the model to measure with --dynamic (default 20)
   --list             list the scenarios
   --json             print one JSON object with rows and summary
 
 Examples:
   sudo npm run bench -- testbed --filter '^two'
-  sudo npm run bench -- testbed --scenarios scenarios.json --filter vgg16 --planners coedge,aofl,auto --json`;
+  sudo npm run bench -- testbed --scenarios scenarios.json --filter vgg16 --planners coedge,aofl,auto --json
+  sudo npm run bench -- testbed --dynamic dynamic.json --seconds 30`;
 
 export interface TestbedOptions {
   readonly scenarios: readonly Scenario[];
@@ -43,6 +48,9 @@ export interface TestbedOptions {
   readonly dilation: number | undefined;
   readonly access: Access;
   readonly reuse: boolean;
+  /** Whether the scenarios' rates change, and are to. */
+  readonly dynamic: boolean;
+  readonly seconds: number;
   readonly list: boolean;
   readonly json: boolean;
 }
@@ -58,7 +66,9 @@ export function testbedOptions(args: readonly string[]): TestbedOptions | undefi
   const access = ACCESS.find((name) => name === values.access);
   if (access === undefined) throw usage('--access', `one of ${ACCESS.join(', ')}`, values.access);
   return {
-    scenarios: scenariosOf(values.scenarios, values.filter),
+    scenarios: scenariosOf(values.dynamic ?? values.scenarios, values.filter, values.dynamic !== undefined),
+    dynamic: values.dynamic !== undefined,
+    seconds: whole('--seconds', values.seconds, 1, 3600),
     planners: [...new Set(planners)],
     budgetMs: 1000 * number('--budget', values.budget, 0.01, 3600),
     seed: whole('--seed', values.seed, 0, 2 ** 31),
@@ -85,6 +95,8 @@ function parsed(args: readonly string[]) {
         dilation: { type: 'string' },
         access: { type: 'string', default: 'ordered' },
         'compute-all': { type: 'boolean', default: false },
+        dynamic: { type: 'string' },
+        seconds: { type: 'string', default: '20' },
         list: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },
@@ -98,9 +110,9 @@ function parsed(args: readonly string[]) {
   }
 }
 
-function scenariosOf(file: string | undefined, filter: string): Scenario[] {
+function scenariosOf(file: string | undefined, filter: string, dynamic: boolean): Scenario[] {
   const all = parseScenarios(file === undefined ? BUILT_IN : read(file)).filter(
-    ({ trace_mbps }) => trace_mbps === undefined,
+    ({ trace_mbps }) => (trace_mbps !== undefined) === dynamic,
   );
   let pattern: RegExp;
   try {
@@ -112,7 +124,7 @@ function scenariosOf(file: string | undefined, filter: string): Scenario[] {
   if (chosen.length > 0) return chosen;
   throw usage(
     '--filter',
-    `part of a name, as in ${all[0]?.id ?? 'nothing: there is no scenario of fixed rates'}`,
+    `part of a name, as in ${all[0]?.id ?? `nothing: there is no scenario of ${dynamic ? 'changing' : 'fixed'} rates`}`,
     filter,
   );
 }

@@ -24,14 +24,19 @@ export type Order =
   /** The requester: connects the devices for a plan and runs one image, which is compared with the unsplit model's result. */
   | {
       readonly kind: 'prepare';
+      /** What the plan is called by, of those that are prepared at the same time. */
+      readonly slot: number;
       readonly model: string;
       readonly plan: Plan;
       readonly addresses: readonly string[];
       readonly requestMs: number;
     }
-  /** The requester: runs images one after another. */
+  /** The requester: runs images one after another on the plan in slot 0. */
   | { readonly kind: 'measure'; readonly images: number }
-  /** The requester: disconnects. */
+  /** The requester: runs images one after another until it is halted; the next ones on the plan in this slot. */
+  | { readonly kind: 'stream'; readonly slot: number }
+  | { readonly kind: 'halt' }
+  /** The requester: disconnects from all plans. */
   | { readonly kind: 'release' }
   /** A device: how often, and by how much at most, computing took longer than it may; and begins to count anew. */
   | { readonly kind: 'lateness' };
@@ -49,6 +54,12 @@ export interface Measured {
   /** Of the last image: when steps ran and messages arrived, ms as waited, by number in the program. */
   readonly steps: readonly { readonly step: number; readonly start: number; readonly end: number }[];
   readonly messages: readonly { readonly message: number; readonly arrived: number }[];
+}
+
+export interface Streamed {
+  /** When each image began and ended, in ms since the first began, as waited; and on which plan. */
+  readonly images: readonly { readonly began: number; readonly ended: number; readonly slot: number }[];
+  readonly difference: number;
 }
 
 export interface Lateness {

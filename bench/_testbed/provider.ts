@@ -24,6 +24,8 @@ const provider = await startProvider({
   }),
   listen: `${addressOf(member)}:0`,
   engineName: `${ENGINE_NAME}, paced`,
+  // Plans of a changing network are prepared beforehand, all at once.
+  maxJobs: 64,
   createEngine: ({ steps }) =>
     createPacedEngine(createOrtEngine(), {
       stepMs: steps.map(({ step }) => {

@@ -1,10 +1,11 @@
 /** What the testbed found: rows as they come, and what they say together. */
 import { baselineNames } from '@distredge/planner';
 import { mean, quantile } from '../_workloads.js';
+import type { DynamicMeasured } from './dynamic.js';
 import type { PlanMeasured } from './session.js';
 
 /** The largest difference to the unsplit model that counts as the same answer, as a share of the range of results. */
-const EXACT = 1e-4;
+export const EXACT = 1e-4;
 
 /** One plan of one scenario. */
 export interface Row extends Partial<PlanMeasured> {
@@ -97,6 +98,17 @@ export function lineOf(row: Row): string {
     `${scenario.padEnd(26)}${predictedMs.toFixed(1).padStart(11)}${measuredMs.toFixed(1).padStart(11)}` +
     `${percent(errorOf(row)).padStart(9)}${`${dilation}×`.padStart(10)}${difference.toExponential(0).padStart(12)}` +
     `${`${late.times}`.padStart(6)}  ${planners.join(', ')}`
+  );
+}
+
+/** What a changing network came to. Images per second are means over seconds of the model. */
+export function dynamicLine(row: DynamicMeasured): string {
+  const { scenario, seconds, images, plans, switches, dilation, measuredIps, predictedIps, clairvoyantIps } = row;
+  const rate = (values: readonly number[]): string => mean(values).toFixed(3);
+  return (
+    `${scenario}: ${(100 * row.ofClairvoyant).toFixed(1)} % of clairvoyant over ${seconds} s, ${images} images: ` +
+    `${rate(measuredIps)} images/s measured, ${rate(predictedIps)} predicted, clairvoyant ${rate(clairvoyantIps)}; ` +
+    `${plans} plans, ${switches} switches, ${dilation}× dilated; largest difference ${row.difference.toExponential(0)}`
   );
 }
 

@@ -7,7 +7,7 @@ import { type Cluster, connect, createTcpTransport, createWholeModel } from '@di
 import { buildZooModel } from '@distredge/zoo';
 import { Station } from './access-point.js';
 import { addressOf } from './namespaces.js';
-import type { Measured, Order } from './orders.js';
+import type { Measured, Order, Streamed } from './orders.js';
 import { hurry, serve, settings } from './serve.js';
 import { testbedTransport } from './transport.js';
 
@@ -28,7 +28,9 @@ const station = accessPoint === undefined ? undefined : await Station.open(acces
 let latencyMs: readonly number[] = [];
 let dilation = 0;
 let loaded: Loaded | undefined;
-let cluster: Cluster | undefined;
+/** By slot, what is connected. */
+const clusters = new Map<number, Cluster>();
+let stream: { slot: number; on: boolean; done: Promise<Streamed> } | undefined;
 
 const transport = testbedTransport(createTcpTransport(), {
   self: member,
@@ -72,16 +74,50 @@ function difference(got: Tensors, truth: Tensors): number {
   return largest;
 }
 
-async function prepare({ model, plan, addresses, requestMs }: Extract<Order, { kind: 'prepare' }>): Promise<unknown> {
+async function prepare({
+  slot,
+  model,
+  plan,
+  addresses,
+  requestMs,
+}: Extract<Order, { kind: 'prepare' }>): Promise<unknown> {
   const { analysis, inputs, truth } = await load(model);
   const program = compile(analysis.graph, plan, analysis);
-  cluster = await connect(program, { transport, addresses, requestMs, silenceMs: SILENCE_MS, deadlineMs: 60_000 });
+  const cluster = await connect(program, {
+    transport,
+    addresses,
+    requestMs,
+    silenceMs: SILENCE_MS,
+    deadlineMs: 60_000,
+  });
+  clusters.set(slot, cluster);
   return { difference: difference(await cluster.infer(inputs), truth) };
 }
 
+function prepared(slot: number): { cluster: Cluster; inputs: Tensors; truth: Tensors } {
+  const cluster = clusters.get(slot);
+  if (cluster !== undefined && loaded !== undefined) return { cluster, inputs: loaded.inputs, truth: loaded.truth };
+  throw new DistrEdgeError('INTERNAL', 'nothing is prepared', { where: `slot ${slot}` });
+}
+
+/** Images one after another, each on the plan that is wanted when it begins. */
+async function streamImages(wanted: { slot: number; on: boolean }): Promise<Streamed> {
+  const images: Streamed['images'][number][] = [];
+  const since = performance.now();
+  let largest = 0;
+  while (wanted.on) {
+    const { slot } = wanted;
+    const { cluster, inputs, truth } = prepared(slot);
+    const began = performance.now() - since;
+    const outputs = await cluster.infer(inputs);
+    images.push({ began, ended: performance.now() - since, slot });
+    largest = Math.max(largest, difference(outputs, truth));
+  }
+  return { images, difference: largest };
+}
+
 async function measure(images: number): Promise<Measured> {
-  if (cluster === undefined || loaded === undefined) throw new DistrEdgeError('INTERNAL', 'nothing is prepared');
-  const { inputs, truth } = loaded;
+  const { cluster, inputs, truth } = prepared(0);
   const ms: number[] = [];
   // One that does not count: the first through shaped links finds everything cold.
   let largest = difference(await cluster.infer(inputs), truth);
@@ -108,9 +144,24 @@ serve(addressOf(member), async (order) => {
       return prepare(order);
     case 'measure':
       return measure(order.images);
+    case 'stream':
+      if (stream === undefined) {
+        const wanted = { slot: order.slot, on: true, done: undefined as unknown as Promise<Streamed> };
+        wanted.done = streamImages(wanted);
+        // It is told when it is asked for.
+        wanted.done.catch(() => undefined);
+        stream = wanted;
+      } else stream.slot = order.slot;
+      return undefined;
+    case 'halt': {
+      const halted = stream;
+      stream = undefined;
+      if (halted !== undefined) halted.on = false;
+      return halted?.done;
+    }
     case 'release':
-      await cluster?.close();
-      cluster = undefined;
+      for (const cluster of clusters.values()) await cluster.close();
+      clusters.clear();
       return undefined;
     default:
       throw new DistrEdgeError('INTERNAL', 'an order for a device came to the requester', { got: order.kind });

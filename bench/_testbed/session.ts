@@ -19,13 +19,18 @@ import { type Access, AccessPoint } from './access-point.js';
 import { chooseDilation } from './dilation.js';
 import { TestbedMember } from './members.js';
 import { makeFolder, Testnet } from './namespaces.js';
-import type { Lateness, Measured, Prepared } from './orders.js';
+import type { Lateness, Measured, Prepared, Streamed } from './orders.js';
 import { hurry } from './serve.js';
 import { stepTimes } from './step-times.js';
 
 const ANSWER_MS = 30_000;
 /** Building a model with its weights, and loading it on all devices. */
 const PREPARE_MS = 600_000;
+
+/** The most that one image may take, in ms as waited. */
+function requestMsOf({ latencyMs }: SimulatedRun, dilation: number): number {
+  return Math.ceil(10 * latencyMs * dilation + 60_000);
+}
 
 export interface SessionOptions {
   readonly access: Access;
@@ -108,26 +113,21 @@ export class Session {
 
   /** Runs a plan on the devices. Rejects with what a process says, or `DEADLINE`. */
   async measure(plan: Plan): Promise<PlanMeasured> {
-    const { workload } = this.#task;
-    const work = fromPlan(workload, plan);
-    const predicted = simulator(this.#task).run(work);
-    const dilation = this.#options.dilation ?? chooseDilation(predicted);
-    const requestMs = Math.ceil(10 * predicted.latencyMs * dilation + 60_000);
     const [requester] = this.#members as readonly [TestbedMember];
-    await this.#dilate(0);
-    await this.#net.unshape();
-    this.#point?.reset();
-    await this.#pace(plan, work, predicted);
     try {
-      const addresses = this.#members.slice(1).map(({ address }) => address);
-      const order = { kind: 'prepare', model: this.#model, plan, addresses, requestMs } as const;
-      const first = (await requester.ask(order, PREPARE_MS)) as Prepared;
+      await this.#standStill();
+      const predicted = this.#simulated(plan);
+      const dilation = this.#options.dilation ?? chooseDilation(predicted);
+      const difference = await this.prepare(plan, 0, dilation);
       const { requester: own, devices } = networkOf(this.#cluster);
-      await this.#net.shape([own, ...devices].map(({ mbps }) => mbps / dilation));
-      await this.#dilate(dilation);
+      await this.run(
+        [own, ...devices].map(({ mbps }) => mbps),
+        dilation,
+      );
       await this.#lateness();
       const { images } = this.#options;
-      const measured = (await requester.ask({ kind: 'measure', images }, (images + 1) * requestMs)) as Measured;
+      const deadlineMs = (images + 1) * requestMsOf(predicted, dilation);
+      const measured = (await requester.ask({ kind: 'measure', images }, deadlineMs)) as Measured;
       const late = await this.#lateness();
       const imagesMs = measured.ms.map((ms) => ms / dilation);
       return {
@@ -135,19 +135,71 @@ export class Session {
         measuredMs: [...imagesMs].sort((a, b) => a - b)[imagesMs.length >> 1] as number,
         imagesMs,
         dilation,
-        difference: Math.max(first.difference, measured.difference),
+        difference: Math.max(difference, measured.difference),
         late: { times: late.times, worstMs: late.worstMs / dilation },
       };
     } finally {
-      hurry(false);
-      await requester.ask({ kind: 'release' }, ANSWER_MS).catch(() => undefined);
+      await this.release();
     }
   }
 
+  /**
+   * Connects the devices for a plan, beside others in other slots, and runs one image that nothing waits for. Resolves with
+   * its largest difference to the unsplit model's result, as a share of the range of results.
+   */
+  async prepare(plan: Plan, slot: number, dilation: number): Promise<number> {
+    const [requester, ...providers] = this.#members as readonly [TestbedMember, ...TestbedMember[]];
+    const predicted = this.#simulated(plan);
+    await this.#pace(plan, predicted);
+    const addresses = providers.map(({ address }) => address);
+    const requestMs = requestMsOf(predicted, dilation);
+    const order = { kind: 'prepare', slot, model: this.#model, plan, addresses, requestMs } as const;
+    return ((await requester.ask(order, PREPARE_MS)) as Prepared).difference;
+  }
+
+  #simulated(plan: Plan): SimulatedRun {
+    return simulator(this.#task).run(fromPlan(this.#task.workload, plan));
+  }
+
+  /** Lets model time run, so much slower, over links of these rates: the requester's first, in 10⁶ bit/s of the model. */
+  async run(mbps: readonly number[], dilation: number): Promise<void> {
+    await this.rates(mbps, dilation);
+    await this.#dilate(dilation);
+  }
+
+  /** Changes the rates of links, whatever is on its way. */
+  rates(mbps: readonly number[], dilation: number): Promise<void> {
+    return this.#net.shape(mbps.map((rate) => rate / dilation));
+  }
+
+  /** Runs images one after another until `halt`; the next ones on the plan in this slot. */
+  async stream(slot: number): Promise<void> {
+    await this.#members[0]?.ask({ kind: 'stream', slot }, ANSWER_MS);
+  }
+
+  /** Ends the stream after the image under way. */
+  async halt(deadlineMs: number): Promise<Streamed> {
+    return (await this.#members[0]?.ask({ kind: 'halt' }, deadlineMs)) as Streamed;
+  }
+
+  /** Disconnects the devices from all plans. Never rejects. */
+  async release(): Promise<void> {
+    hurry(false);
+    await this.#members[0]?.ask({ kind: 'release' }, ANSWER_MS).catch(() => undefined);
+  }
+
+  /** Nothing waits, neither engines nor links. */
+  async #standStill(): Promise<void> {
+    await this.#dilate(0);
+    await this.#net.unshape();
+    this.#point?.reset();
+  }
+
   /** Tells all members how long steps and messages take. */
-  async #pace(plan: Plan, work: ReturnType<typeof fromPlan>, predicted: SimulatedRun): Promise<void> {
+  async #pace(plan: Plan, predicted: SimulatedRun): Promise<void> {
     const program = compile(this.#graph, plan, analyse(this.#graph));
-    const times = stepTimes(program, this.#task.workload, work, predicted);
+    const { workload } = this.#task;
+    const times = stepTimes(program, workload, fromPlan(workload, plan), predicted);
     const { requester, devices } = networkOf(this.#cluster);
     const latencies = [requester, ...devices].map(({ latencyMs }) => latencyMs);
     const all = this.#members.map((member, index) => {

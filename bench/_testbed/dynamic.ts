@@ -1,0 +1,160 @@
+/**
+ * A changing network on the testbed: rates are changed by `tc` every second of the model, images follow one another without a
+ * pause, and the plan is the one that re-planning (`Adapter`) chose from the rates of the second before. What the images take
+ * is held against a planner that knows every second's rates beforehand, in simulation.
+ *
+ * All plans that will be adopted are planned and prepared before the first image: this measures what re-planning gains on real
+ * links, not how fast a controller measures, prepares and switches.
+ */
+import {
+  DistrEdgeError,
+  fromPlan,
+  type Plan,
+  type PlanningTask,
+  type Scenario,
+  simulator,
+  taskOf,
+  toPlan,
+} from '@distredge/core';
+import { Adapter, createPlanner } from '@distredge/planner';
+import { sleepUntil } from '@distredge/runtime';
+import { replay } from '../_replay.js';
+import { mean, zooWorkload } from '../_workloads.js';
+import { chooseDilation } from './dilation.js';
+import { Session, type SessionOptions } from './session.js';
+
+/** As `npm run bench -- dynamic` plans. */
+const BUDGET_MS = 80;
+const CLAIRVOYANT_MS = 300;
+const FIRST_MS = 2000;
+/** Every plan is loaded on all its devices: more need more memory than most machines have. */
+const MAX_PLANS = 24;
+
+export interface DynamicMeasured {
+  readonly scenario: string;
+  readonly seconds: number;
+  /** Distinct plans, and how often one took the place of another. */
+  readonly plans: number;
+  readonly switches: number;
+  readonly dilation: number;
+  /** For every second of the model, images per second: measured, simulated for the same plans, and simulated for the clairvoyant planner. */
+  readonly measuredIps: readonly number[];
+  readonly predictedIps: readonly number[];
+  readonly clairvoyantIps: readonly number[];
+  /** Mean over seconds of measured over clairvoyant. */
+  readonly ofClairvoyant: number;
+  readonly images: number;
+  readonly difference: number;
+}
+
+interface Sequence {
+  readonly plans: readonly Plan[];
+  /** For every second, index of the plan that is in force. */
+  readonly inForce: readonly number[];
+  readonly predictedIps: readonly number[];
+}
+
+export async function measureDynamic(
+  scenario: Scenario,
+  seconds: number,
+  options: SessionOptions,
+  opened: (session: Session) => void,
+  tell: (text: string) => void,
+): Promise<DynamicMeasured> {
+  const { cluster, model, id } = scenario;
+  const trace = scenario.trace_mbps ?? [];
+  const length = Math.min(seconds, (trace[0]?.length ?? 0) - 1);
+  const task = taskOf(zooWorkload(model), cluster);
+  const at = (second: number): PlanningTask => ({
+    ...task,
+    network: {
+      ...task.network,
+      devices: task.network.devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
+    },
+  });
+  tell('plans');
+  const { plans, inForce, predictedIps } = await sequenceOf(at, length);
+  const times = { budgetMs: BUDGET_MS, clairvoyantMs: CLAIRVOYANT_MS, firstMs: FIRST_MS };
+  const { clairvoyant } = await replay(scenario, { seconds: length, ...times });
+  const session = await Session.open({ cluster, model, task }, options);
+  opened(session);
+  const chosen = plans.map((plan) => chooseDilation(simulator(task).run(fromPlan(task.workload, plan))));
+  const dilation = options.dilation ?? Math.max(...chosen);
+  let difference = 0;
+  for (const [slot, plan] of plans.entries()) {
+    tell(`prepares plan ${slot + 1} of ${plans.length}`);
+    difference = Math.max(difference, await session.prepare(plan, slot, dilation));
+  }
+  const ratesOf = (second: number): number[] => {
+    const { requester, devices } = at(second).network;
+    return [requester, ...devices].map(({ mbps }) => mbps);
+  };
+  await session.run(ratesOf(1), dilation);
+  const began = performance.now();
+  for (let second = 1; second <= length; second++) {
+    tell(`second ${second} of ${length}`);
+    if (second > 1) await session.rates(ratesOf(second), dilation);
+    await session.stream(inForce[second - 1] as number);
+    await sleepUntil(began + second * 1000 * dilation);
+  }
+  const streamed = await session.halt(60_000 + 10_000 * dilation);
+  const measuredIps = perSecond(streamed.images, length, dilation);
+  return {
+    scenario: id,
+    seconds: length,
+    plans: plans.length,
+    switches: inForce.filter((plan, index) => index > 0 && plan !== inForce[index - 1]).length,
+    dilation,
+    measuredIps,
+    predictedIps,
+    clairvoyantIps: clairvoyant,
+    ofClairvoyant: mean(measuredIps.map((ips, index) => ips / (clairvoyant[index] as number))),
+    images: streamed.images.length,
+    difference: Math.max(difference, streamed.difference),
+  };
+}
+
+/** The plans in force in seconds 1 … length, each chosen from the rates of the second before. */
+async function sequenceOf(at: (second: number) => PlanningTask, length: number): Promise<Sequence> {
+  const first = await createPlanner('auto').plan(at(0), { budgetMs: FIRST_MS, seed: 1 });
+  const adapter = new Adapter(at(0), first.plan, { budgetMs: BUDGET_MS });
+  const known = new Map<string, number>();
+  const plans: Plan[] = [];
+  const inForce: number[] = [];
+  const predictedIps: number[] = [];
+  for (let second = 1; second <= length; second++) {
+    adapter.adapt(at(second - 1));
+    const truth = at(second);
+    const plan = toPlan(truth.workload, adapter.plan, truth.costs.length);
+    const key = JSON.stringify(plan);
+    const index = known.get(key) ?? plans.push(plan) - 1;
+    known.set(key, index);
+    inForce.push(index);
+    predictedIps.push(1000 / simulator(truth).latency(fromPlan(truth.workload, plan)));
+  }
+  if (plans.length > MAX_PLANS) {
+    throw new DistrEdgeError('USAGE', 'these seconds take more plans than can be loaded at once', {
+      expected: `at most ${MAX_PLANS} plans`,
+      got: `${plans.length}`,
+      hint: 'measure fewer seconds',
+    });
+  }
+  return { plans, inForce, predictedIps };
+}
+
+/** Images in each second of the model; one that spans two counts for both by its share. */
+export function perSecond(
+  images: readonly { readonly began: number; readonly ended: number }[],
+  seconds: number,
+  dilation: number,
+): number[] {
+  const counts = Array.from({ length: seconds }, () => 0);
+  for (const { began, ended } of images) {
+    const [from, to] = [began / (1000 * dilation), ended / (1000 * dilation)];
+    for (let second = Math.floor(from); second < Math.min(to, seconds); second++) {
+      const inside = Math.min(to, second + 1) - Math.max(from, second);
+      counts[second] = (counts[second] ?? 0) + inside / (to - from);
+    }
+  }
+  return counts;
+}
