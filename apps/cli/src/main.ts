@@ -4,6 +4,8 @@ import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import { Command, CommanderError } from 'commander';
 import { addBench } from './commands/bench.js';
 import { addDemo } from './commands/demo.js';
+import { addDevices } from './commands/devices.js';
+import { addDoctor } from './commands/doctor.js';
 import { addExplain } from './commands/explain.js';
 import { addInspect } from './commands/inspect.js';
 import { addJoin } from './commands/join.js';
@@ -32,6 +34,8 @@ const COMMANDS = [
   addRun,
   addUp,
   addJoin,
+  addDevices,
+  addDoctor,
   addZoo,
 ];
 

@@ -1,6 +1,5 @@
 /** The public face of @distredge/runtime: engines, links, providers, and the requester that makes one cluster of them. */
 export { type Agent, type AgentMeasure, type AgentOptions, startAgent } from './controller/agent.js';
-export { OBSERVER_CLIENT } from './controller/broker.js';
 export { addressEndpoint, type Bus, brokerEndpoint, type Endpoint, openBus } from './controller/bus.js';
 export {
   type Controller,
@@ -11,6 +10,7 @@ export {
 } from './controller/controller.js';
 export type { ControllerEvent, PlanReason } from './controller/events.js';
 export { readDirectory, type Snapshot } from './controller/observer.js';
+export { type DeviceRecord, isOnline, type Registry } from './controller/registry.js';
 export type { Engine, EngineOptions } from './engine/engine.js';
 export { createExitGate, type ExitGate, guardExit, throughGate, unguardExit } from './engine/exit-gate.js';
 export { createOrtGraphRunner, type FloatGraphRunner } from './engine/graph-runner.js';

@@ -4,19 +4,25 @@ import {
   createOrtEngine,
   createOrtEngineFor,
   createTcpTransport,
+  createTlsTransport,
   ENGINE_NAME,
+  type Identity,
+  isLoopback,
+  joinCluster,
   measureProfile,
+  parseAddress,
   startAgent,
 } from '@distredge/runtime';
 import type { Command } from 'commander';
 import { jsonLine } from '../cluster/lines.js';
-import { DEFAULT_ADDRESS, endpointOf, type ReachOptions, reachOptions } from '../cluster/reach.js';
+import { DEFAULT_ADDRESS, type MemberOptions, memberOptions, type Reached, reach, reachAs } from '../cluster/reach.js';
+import { joinAddress, ownHostTowards } from '../cluster/secure.js';
 import { onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
 import { plain, print } from '../output.js';
 import { version } from '../version.js';
 
-interface Options extends ReachOptions {
+interface Options extends MemberOptions {
   readonly code?: string;
   readonly name?: string;
   readonly threads: number;
@@ -24,18 +30,18 @@ interface Options extends ReachOptions {
 }
 
 export function addJoin(program: Command): void {
-  reachOptions(program.command('join').argument('[address]', 'where the controller listens', DEFAULT_ADDRESS))
+  memberOptions(program.command('join').argument('[address]', 'where the controller listens', DEFAULT_ADDRESS))
     .summary('make this machine a device of a cluster')
     .description(
       'Joins the cluster of a controller (distredge up) and computes parts of its model until Ctrl-C. The machine is measured once for each model; what was measured is kept.',
     )
-    .option('--code <code>', 'the code that the controller prints, needed beyond this machine')
+    .option('--code <code>', 'the code that the controller prints: once for each device, where certificates are used')
     .option('--name <name>', 'what the device is called (default: the name of this machine and a number)')
     .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
     .option('--json', 'print one JSON object for everything that happens')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge join 127.0.0.1:7400\n  $ distredge join 127.0.0.1:7400 --name kitchen --threads 2\n  $ distredge join --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
+      '\nExamples:\n  $ distredge join 127.0.0.1:7400\n  $ distredge join 192.168.1.20:7400 --code ABCD-EFGH-JKLM-NPQR --name kitchen\n  $ distredge join 192.168.1.20:7400\n  $ distredge join --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
     )
     .action(join);
 }
@@ -55,10 +61,20 @@ function ownName(): string {
   return `${host === '' ? 'device' : host}-${process.pid}`;
 }
 
+/** The cluster to join, as the device that this machine is or becomes. */
+async function admitted(address: string, options: Options, name: string): Promise<Reached> {
+  const { code, folder } = options;
+  if (code === undefined) return reach(address, options);
+  const identity: Identity = await joinCluster({ address: joinAddress(address), code, deviceName: name, folder });
+  return reachAs(address, options, identity);
+}
+
 async function join(address: string, options: Options): Promise<void> {
-  const { threads, cluster, json } = options;
-  const id = options.name ?? ownName();
-  const endpoint = await endpointOf(address, options);
+  const { threads, json } = options;
+  const name = options.name ?? ownName();
+  const { cluster, endpoint, identity } = await admitted(address, options, name);
+  const id = identity?.deviceId ?? name;
+  const host = !isLoopback(parseAddress(address).host) ? await ownHostTowards(address) : '127.0.0.1';
   const log = (line: string): void => {
     if (json) jsonLine('log', { line });
     else print(plain(line));
@@ -66,9 +82,11 @@ async function join(address: string, options: Options): Promise<void> {
   const agent = await startAgent({
     cluster,
     id,
+    name: identity?.deviceName ?? name,
     endpoint,
-    transport: createTcpTransport(),
-    host: '127.0.0.1',
+    identity,
+    transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity),
+    host,
     createEngine: (program) => createOrtEngineFor(program, { threads }),
     engineName: ENGINE_NAME,
     threads,
@@ -92,10 +110,17 @@ async function join(address: string, options: Options): Promise<void> {
     log,
   });
   onEnd(() => agent.close());
-  if (json) jsonLine('joined', { id, cluster, address: agent.address, broker: endpoint.name });
+  if (json)
+    jsonLine('joined', {
+      id,
+      name,
+      cluster: identity?.clusterName ?? cluster,
+      address: agent.address,
+      broker: endpoint.name,
+    });
   else
     print(
-      `joined cluster '${plain(cluster)}' at ${plain(endpoint.name)} as ${plain(id)} (${ENGINE_NAME}); Ctrl-C leaves it`,
+      `joined cluster '${plain(identity?.clusterName ?? cluster)}' at ${plain(endpoint.name)} as ${plain(identity?.deviceName ?? name)} (${ENGINE_NAME}); Ctrl-C leaves it`,
     );
   await new Promise(() => undefined);
 }

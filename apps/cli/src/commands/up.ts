@@ -1,10 +1,20 @@
 /** `distredge up`: the controller of a cluster and the requester of its images, until it is told to stop. */
 import { createInterface } from 'node:readline';
-import { assertLoopback, type Controller, createTcpTransport } from '@distredge/runtime';
+import { type Controller, createTcpTransport, createTlsTransport, isLoopback, parseAddress } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
+import { openGate } from '../cluster/gate.js';
 import { jsonLine, tellEvent } from '../cluster/lines.js';
-import { DEFAULT_ADDRESS, givenBroker, type ReachOptions, reachOptions } from '../cluster/reach.js';
+import { advertise } from '../cluster/mdns.js';
+import {
+  DEFAULT_ADDRESS,
+  DEFAULT_CLUSTER,
+  givenBroker,
+  needsIdentity,
+  type ReachOptions,
+  reachOptions,
+} from '../cluster/reach.js';
+import { joinAddress, tellable } from '../cluster/secure.js';
 import { openController, planOnThread, servedBy } from '../cluster/serve.js';
 import { compareOutput, type Difference, isExact } from '../compare.js';
 import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
@@ -58,7 +68,7 @@ export function addUp(program: Command): void {
     .option('--json', 'print one JSON object for everything that happens')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge up model.onnx --devices 2 --image photo.jpg\n  $ ls *.jpg | distredge up model.onnx --image - --json\n  $ distredge up zoo:vgg16 --devices 3 --random 20 --verify --once\n  $ distredge up model.onnx --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
+      '\nExamples:\n  $ distredge up model.onnx --devices 2 --image photo.jpg\n  $ ls *.jpg | distredge up model.onnx --image - --json\n  $ distredge up zoo:vgg16 --devices 3 --random 20 --verify --once\n  $ distredge up model.onnx --listen 0.0.0.0:7400 --cluster home\n  $ distredge up model.onnx --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
     )
     .action(up);
 }
@@ -66,34 +76,66 @@ export function addUp(program: Command): void {
 async function up(path: string | undefined, options: Options): Promise<void> {
   const json = options.json === true;
   const broker = await givenBroker(options);
-  if (broker === undefined) assertLoopback(options.listen);
   const model = path === undefined ? undefined : await readModel(path, modelOptions(options));
+  const log = (line: string): void => {
+    if (json) jsonLine('log', { line });
+    else print(styled('dim', plain(line)));
+  };
+  const secured = needsIdentity(options.listen, options) ? await openGate(options.cluster) : undefined;
+  const identity = secured?.identity;
   const controller = await openController({
-    cluster: options.cluster,
+    cluster: identity?.clusterId ?? options.cluster,
     broker: broker === undefined ? { listen: options.listen } : { endpoint: broker },
-    transport: createTcpTransport(),
+    identity,
+    transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity),
     plan: planOnThread(1000 * options.budget),
     ...(model === undefined ? { whole: async () => ({}) } : servedBy(model, modelOptions(options))),
     software: version(),
     profileMs: 1000 * options.profileBudget,
     onEvent: (event) => tellEvent(event, json),
-    log: (line) => (json ? jsonLine('log', { line }) : print(styled('dim', plain(line)))),
+    log,
   });
-  const where = broker?.name ?? controller.address;
-  const joinWith = `distredge join ${broker === undefined ? controller.address : '--broker URL'}${options.cluster === 'local' ? '' : ` --cluster ${options.cluster}`}`;
-  if (json)
+  const listens = broker === undefined ? controller.address : options.listen;
+  const address = tellable(listens);
+  const more = [
+    ...(broker === undefined ? [] : ['--broker URL']),
+    ...(options.cluster === DEFAULT_CLUSTER || secured !== undefined ? [] : [`--cluster ${options.cluster}`]),
+  ];
+  const joinWith = (code?: string): string =>
+    [
+      'distredge join',
+      ...(broker === undefined || secured !== undefined ? [address] : []),
+      ...(code === undefined ? [] : ['--code', code]),
+      ...more,
+    ].join(' ');
+  if (json) {
     jsonLine('listening', {
       cluster: options.cluster,
-      address: controller.address,
+      address,
       broker: broker?.name ?? null,
-      join: joinWith,
+      secure: secured !== undefined,
       model: model?.name ?? null,
+      ...(secured === undefined ? { join: joinWith() } : {}),
     });
-  else {
+  } else {
     print(
-      `cluster '${plain(options.cluster)}' at ${plain(where)}${model === undefined ? '' : `, serving ${plain(model.name)}`}; Ctrl-C ends it`,
+      `cluster '${plain(options.cluster)}' at ${plain(broker?.name ?? address)}${model === undefined ? '' : `, serving ${plain(model.name)}`}; Ctrl-C ends it`,
     );
-    print(`a device joins with:  ${styled('bold', plain(joinWith))}`);
+    if (secured === undefined) print(`a device joins with:  ${styled('bold', plain(joinWith()))}`);
+  }
+  if (secured !== undefined) {
+    await secured.admit(
+      joinAddress(listens),
+      ({ code, expires }) => {
+        if (json) jsonLine('code', { code, expires, join: joinWith(code) });
+        else
+          print(
+            `one device joins, until ${new Date(expires).toLocaleTimeString()}, with:  ${styled('bold', plain(joinWith(code)))}`,
+          );
+      },
+      log,
+    );
+    if (!isLoopback(parseAddress(listens).host)) advertise({ name: options.cluster, port: parseAddress(address).port });
   }
   if (model !== undefined) await serve(controller, model, options);
   if (!options.once) await new Promise(() => undefined);

@@ -12,10 +12,11 @@ import type { Transport } from '../link/link.js';
 import { readCachedProfile, writeCachedProfile } from '../profile/cache.js';
 import { answerMessages } from '../profile/link.js';
 import { startProvider } from '../provider.js';
+import type { Identity } from '../security/index.js';
 import { DEVICE_CLIENT } from './broker.js';
 import { type Bus, type Endpoint, openBus } from './bus.js';
 import { quickLink } from './links.js';
-import { type Answer, decode, encode, MESSAGE_VERSION, type Order } from './messages.js';
+import { type Answer, decode, encode, MAX_PAYLOAD, MESSAGE_VERSION, type Order } from './messages.js';
 import { unpackModel } from './model-message.js';
 import { checkName, type Topic, topicOf } from './topics.js';
 
@@ -36,6 +37,8 @@ export interface AgentOptions {
   readonly endpoint: Endpoint;
   /** Of data links. */
   readonly transport: Transport;
+  /** Hears of certificates that were taken back; undefined for a cluster without certificates. */
+  readonly identity?: Identity | undefined;
   /** Where the provider and the answering end listen: a host, without port. */
   readonly host: string;
   readonly createEngine: (program: DeviceProgram) => Engine;
@@ -134,6 +137,12 @@ class Member {
     });
     this.#bus = bus;
     await bus.subscribe(this.#topic({ kind: 'orders', id }), (_topic, payload) => this.#hear(payload));
+    const { identity } = this.#options;
+    if (identity !== undefined)
+      await bus.subscribe(
+        this.#topic({ kind: 'revocations' }),
+        (_topic, payload) => void this.#revoked(identity, payload),
+      );
     this.#announce();
     // The last will of an earlier connection may be said after this one's status.
     await bus.subscribe(status, (_topic, payload) => this.#correct(payload));
@@ -170,6 +179,19 @@ class Member {
       // Whatever it is, it is not what this device says of itself.
     }
     this.#bus?.state(this.#topic({ kind: 'status', id: this.#options.id }), this.#status('online'));
+  }
+
+  /** Takes a list of revoked certificates over; the identity itself looks whether it is newer and truly of the cluster's CA. */
+  async #revoked(identity: Identity, payload: Uint8Array): Promise<void> {
+    if (payload.byteLength === 0 || payload.byteLength > MAX_PAYLOAD.revocations) return;
+    try {
+      const taken = await identity.revocations.accept(new TextDecoder().decode(payload));
+      if (taken) this.#options.log?.('took over a newer list of revoked certificates');
+    } catch (error) {
+      this.#options.log?.(
+        `a list of revoked certificates was refused: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
   }
 
   #hear(payload: Uint8Array): void {

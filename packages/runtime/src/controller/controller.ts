@@ -217,6 +217,15 @@ class Serving implements Controller {
     this.#directory = directory;
     this.#undo.push(() => directory.close());
     await directory.open();
+    if (identity !== undefined) {
+      const { revocations } = identity;
+      const tell = (): void => {
+        if (revocations.pem !== '') directory.state({ kind: 'revocations' }, new TextEncoder().encode(revocations.pem));
+      };
+      tell();
+      const stop = revocations.onChange(tell);
+      this.#undo.push(async () => stop());
+    }
     if (model !== undefined && this.#model !== undefined) {
       const { name, bytes, shapes, size } = model;
       this.#health = setInterval(() => void this.#lookAfter(), HEALTH_MS);

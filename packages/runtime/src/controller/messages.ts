@@ -13,6 +13,7 @@ export const MESSAGE_VERSION = 1;
 export const MAX_PAYLOAD: Readonly<Record<TopicKind, number>> = {
   controller: 4096,
   plan: 2 ** 20,
+  revocations: 2 ** 19,
   model: 2 ** 22,
   telemetry: 2 ** 18,
   events: 2 ** 14,

@@ -4,6 +4,7 @@ import { checkName, isName, matches, parseTopic, type Topic, topicOf } from './t
 const EVERY: Topic[] = [
   { kind: 'controller' },
   { kind: 'plan' },
+  { kind: 'revocations' },
   { kind: 'telemetry' },
   { kind: 'events' },
   { kind: 'ask' },

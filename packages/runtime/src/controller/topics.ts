@@ -4,6 +4,7 @@
  *   controller                     retained  the controller, with a last will
  *   plan                           retained  the plan that runs, and what it promises
  *   models/<hash>                  retained  a model without its weights, to be profiled
+ *   revocations                    retained  the certificates that were taken back, signed by the cluster's CA
  *   telemetry, events                        what images took; what happened
  *   ask, answers/<request>                   anybody asks the controller whether it is there
  *   devices/<id>/announce          retained  what a device is and where its data links are dialled
@@ -23,7 +24,7 @@ export const CONTROLLER = 'controller';
 
 /** Where a message of a cluster belongs. */
 export type Topic =
-  | { readonly kind: 'controller' | 'plan' | 'telemetry' | 'events' | 'ask' }
+  | { readonly kind: 'controller' | 'plan' | 'revocations' | 'telemetry' | 'events' | 'ask' }
   | { readonly kind: 'model'; readonly hash: string }
   | { readonly kind: 'answers'; readonly request: string }
   | { readonly kind: 'announce' | 'status' | 'orders' | 'answer'; readonly id: string }
@@ -90,7 +91,7 @@ export function parseTopic(cluster: string, text: string): Topic | undefined {
     if (first === 'models') return { kind: 'model', hash: second };
     return first === 'answers' ? { kind: 'answers', request: second } : undefined;
   }
-  const plain = ['controller', 'plan', 'telemetry', 'events', 'ask'] as const;
+  const plain = ['controller', 'plan', 'revocations', 'telemetry', 'events', 'ask'] as const;
   const kind = plain.find((name) => name === first);
   return kind === undefined ? undefined : { kind };
 }
