@@ -21,15 +21,20 @@ export interface Line {
 }
 
 const started = new Set<Member>();
-let home = '';
+let state = '';
+
+/** Where the processes of this file of tests keep what they keep. */
+export function home(): string {
+  return state;
+}
 
 /** Call once in a file of tests: everything started ends with it, and files that it keeps lie in a folder of their own. */
 export function clustersEndWithTests(): void {
-  home = mkdtempSync(join(tmpdir(), 'distredge-cluster-'));
+  state = mkdtempSync(join(tmpdir(), 'distredge-cluster-'));
   afterAll(async () => {
     for (const member of started) member.signal('SIGKILL');
     await until(() => [...started].every(({ over }) => over), 'the end of all members', 10_000);
-    rmSync(home, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    rmSync(state, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
 }
 
@@ -43,7 +48,7 @@ export class Member {
   constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
     this.child = spawn(process.execPath, [MAIN, ...args, '--json'], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: home, XDG_STATE_HOME: home, TMPDIR: home, ...env },
+      env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: state, XDG_STATE_HOME: state, TMPDIR: state, ...env },
     });
     started.add(this);
     createInterface({ input: this.child.stdout as NodeJS.ReadableStream }).on('line', (line) => {

@@ -175,7 +175,7 @@ class Serving implements Controller {
   /** Why the next plan is due, and since when. */
   #due: { readonly reason: PlanReason; readonly since: number } | undefined;
   #adapting: Promise<void> | undefined;
-  #measuring: Promise<void> | undefined;
+  #links: Promise<boolean> = Promise.resolve(false);
   /** Plans that could not be prepared, one after another. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -287,6 +287,7 @@ class Serving implements Controller {
     const name = is?.announcement?.name ?? was?.announcement?.name ?? id;
     const restarted = wasThere && isThere && was.announcement?.session !== is.announcement?.session;
     if (wasThere && (!isThere || restarted)) {
+      this.#directory.release(id);
       this.#tell({ type: 'device', id, name, change: is?.status?.status === 'left' ? 'left' : 'lost' });
       if (this.#current?.uses(id) === true && !this.#preparing.includes(id)) this.#abandon(this.#current, 'lost');
     }
@@ -314,10 +315,15 @@ class Serving implements Controller {
 
   #measureNews(): void {
     if (this.#model === undefined || this.#closed) return;
-    this.#measuring ??= this.#measure(this.#model).finally(() => {
-      this.#measuring = undefined;
-      if (this.#newDevices().length > 0) this.#measureNews();
-    });
+    for (const device of this.#newDevices()) {
+      this.#busy.add(device.id);
+      void this.#measure(this.#model, device).finally(() => {
+        this.#busy.delete(device.id);
+        // It may be back already from wherever it went meanwhile.
+        this.#measureNews();
+        this.#wake();
+      });
+    }
   }
 
   /** Devices whose profile is still to be asked for. */
@@ -330,29 +336,24 @@ class Serving implements Controller {
     );
   }
 
-  async #measure({ hash }: ServedModel): Promise<void> {
+  /** Has one device measure the model, and the links that it brings along. Never rejects. */
+  async #measure({ hash }: ServedModel, { id, announcement }: DeviceRecord): Promise<void> {
     const { profileMs = 8000 } = this.#options;
-    await Promise.all(
-      this.#newDevices().map(async ({ id, announcement }) => {
-        this.#busy.add(id);
-        try {
-          await this.#directory.order(
-            id,
-            { kind: 'profile', hash, budgetMs: profileMs },
-            profileMs * 4 + ORDER_SLACK_MS,
-          );
-        } catch (error) {
-          // A device that is gone meanwhile is asked again when it is back.
-          const there = this.registry().devices.get(id);
-          if (there !== undefined && isOnline(there) && announcement !== undefined)
-            this.#unmeasured.set(id, announcement.session);
-          this.#problem(error);
-        } finally {
-          this.#busy.delete(id);
-        }
-      }),
-    );
-    if (await this.#measureLinks(false)) this.#needPlan('measured');
+    try {
+      const order = { kind: 'profile', hash, budgetMs: profileMs } as const;
+      await this.#directory.order(id, order, profileMs * 4 + ORDER_SLACK_MS);
+    } catch (error) {
+      const there = this.registry().devices.get(id);
+      // A device that is gone meanwhile is asked again when it is back; what one cannot measure it is not asked again for.
+      if (there !== undefined && isOnline(there) && announcement !== undefined)
+        this.#unmeasured.set(id, announcement.session);
+      this.#problem(error);
+      return;
+    }
+    // One link after another, or they would disturb each other.
+    const links = this.#links.then(() => this.#measureLinks(false));
+    this.#links = links;
+    if (await links) this.#needPlan('measured');
   }
 
   /** Measures links between devices with a profile: those never measured, or all. Resolves to whether any was measured. */
@@ -564,7 +565,9 @@ class Serving implements Controller {
       this.#needPlan('drift');
     } else if (drift.kind === 'network') {
       this.#tell({ type: 'drift', generation: number, what: 'network', factor: drift.ratio });
-      if (await this.#measureLinks(true)) this.#needPlan('drift');
+      const links = this.#links.then(() => this.#measureLinks(true));
+      this.#links = links;
+      if (await links) this.#needPlan('drift');
     }
   }
 
@@ -696,7 +699,7 @@ class Serving implements Controller {
       if (onlineDevices(this.registry()).length < devices) return false;
       if (this.#model === undefined || devices === 0) return true;
       const known = plannable(this.registry(), hash, new Set()).length >= devices;
-      return known && this.#current !== undefined && this.#adapting === undefined && this.#measuring === undefined;
+      return known && this.#current !== undefined && this.#adapting === undefined && this.#busy.size === 0;
     };
     while (!isReady()) {
       if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the controller was closed');

@@ -32,7 +32,9 @@ type Distribute<T> = T extends unknown ? Omit<T, 'version' | 'request'> : never;
 export type NewOrder = Distribute<Order>;
 
 interface Waiting {
+  readonly id: string;
   resolve(answer: Answer): void;
+  reject(error: Error): void;
 }
 
 /** As many orders may be unanswered at once. */
@@ -40,7 +42,7 @@ const MAX_WAITING = 4096;
 
 export class Directory {
   readonly #options: DirectoryOptions;
-  readonly #waiting = new Map<string, Waiting & { readonly id: string }>();
+  readonly #waiting = new Map<string, Waiting>();
   #bus!: Bus;
   #registry: Registry = EMPTY_REGISTRY;
   #closed = false;
@@ -142,6 +144,7 @@ export class Directory {
             if (answer.error === undefined) resolve(answer);
             else reject(errorOf(id, answer.error));
           },
+          reject,
         });
         timer = setTimeout(() => {
           reject(
@@ -159,6 +162,14 @@ export class Directory {
       clearTimeout(timer);
       this.#waiting.delete(request);
     }
+  }
+
+  /** Ends the wait for a device that is gone: its orders are given again when it is back. */
+  release(id: string): void {
+    const gone = new DistrEdgeError('PROVIDER_LOST', 'a device left before it carried out an order', {
+      where: `device '${id}'`,
+    });
+    for (const waiting of this.#waiting.values()) if (waiting.id === id) waiting.reject(gone);
   }
 
   /** Measures the link from this process to a device. Rejects as `quickLink` does. */
@@ -194,9 +205,7 @@ export class Directory {
     if (this.#closed) return;
     this.#closed = true;
     const over = new DistrEdgeError('CANCELLED', 'the controller was closed');
-    for (const { id, resolve } of this.#waiting.values()) {
-      resolve({ version: MESSAGE_VERSION, request: id, session: id, at: 0, error: over.toJSON() });
-    }
+    for (const { reject } of this.#waiting.values()) reject(over);
     if (this.#bus === undefined) return;
     if (this.#bus.connected) this.#bus.state(this.#topic({ kind: 'controller' }), this.#status('left'));
     await this.#bus.close();
