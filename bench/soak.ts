@@ -68,19 +68,22 @@ await work.whole.close();
 console.log(
   `${done} images in ${took.toFixed(0)} s (${(done / took).toFixed(0)} a second), ${providers.length} providers, ${inFlight} under way: ${wrong} wrong, ${turns - 1} losses`,
 );
-console.log('process        resident set (MB)                  open handles');
-console.log('               2nd tenth  last tenth  ratio       2nd tenth  last tenth');
+console.log(
+  'process     resident set in MB, by tenths of the stream (medians)                  last/2nd  open handles 2nd, last',
+);
 let grown = false;
 for (const [at, list] of samples.entries()) {
-  const tenth = Math.floor(list.length / 10);
-  const early = list.slice(tenth, 2 * tenth);
-  const late = list.slice(-tenth);
-  const memory = [early, late].map((part) => median(part.map(({ residentMb }) => residentMb)));
-  const handles = [early, late].map((part) => median(part.map((sample) => sample.handles)));
-  const ratio = (memory[1] ?? 0) / (memory[0] ?? 1);
+  const tenths = Array.from({ length: 10 }, (_, index) =>
+    list.slice(Math.floor((index * list.length) / 10), Math.floor(((index + 1) * list.length) / 10)),
+  );
+  const memory = tenths.map((part) => median(part.map(({ residentMb }) => residentMb)));
+  const handles = [tenths[1], tenths[9]].map((part) => median((part ?? []).map((sample) => sample.handles)));
+  const ratio = (memory[9] ?? 0) / (memory[1] ?? 1);
   grown ||= ratio > 1.05 || (handles[1] ?? 0) > (handles[0] ?? 0);
-  const cells = [memory[0]?.toFixed(1), memory[1]?.toFixed(1), ratio.toFixed(3)].map((cell) => `${cell}`.padStart(10));
   const name = at === 0 ? 'requester' : `provider ${at - 1}`;
-  console.log(`${name.padEnd(14)}${cells.join('  ')}${`${handles[0]}`.padStart(16)}${`${handles[1]}`.padStart(12)}`);
+  const cells = memory.map((mb) => mb.toFixed(0).padStart(6)).join('');
+  console.log(
+    `${name.padEnd(11)}${cells}${ratio.toFixed(3).padStart(12)}${`${handles[0]}`.padStart(12)}${`${handles[1]}`.padStart(8)}`,
+  );
 }
 process.exit(wrong > 0 || grown ? 1 : 0);

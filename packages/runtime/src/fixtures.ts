@@ -114,6 +114,7 @@ export const engineFailure = (): never => {
 export class RawEnd {
   readonly heard: Control[] = [];
   readonly rows: Frame[] = [];
+  pings = 0;
   pongs = 0;
   closed: { readonly error: Error | undefined } | undefined;
   link!: Link;
@@ -124,6 +125,7 @@ export class RawEnd {
       allocate: (header: FrameHeader) => new Uint8Array(header.length),
       frame: (frame: Frame): void => {
         if (frame.kind === FrameKind.control) this.heard.push(parseControl(frame));
+        else if (frame.kind === FrameKind.ping) this.pings += 1;
         else if (frame.kind === FrameKind.pong) this.pongs += 1;
         else if (frame.kind === FrameKind.data) this.rows.push(frame);
       },

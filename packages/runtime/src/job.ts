@@ -90,6 +90,17 @@ export class Job {
     return this.#links.has(member);
   }
 
+  /** Whether an image is under way here. */
+  get busy(): boolean {
+    return this.#pipeline.computed < this.#pipeline.opened;
+  }
+
+  /** Gives a member a sign of life. */
+  ping(member: number): void {
+    const link = this.#links.get(member);
+    link?.send({ kind: FrameKind.ping, request: 0, channel: 0 }, []).catch(() => undefined);
+  }
+
   /** The buffer for a data frame from a member; throws `PROTOCOL` for any frame that the program does not foresee. */
   allocate(member: number, header: FrameHeader): Uint8Array {
     const { request, channel, length } = header;

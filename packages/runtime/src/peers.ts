@@ -11,17 +11,53 @@ import { now, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js'
 const AGAIN_MS = 25;
 /** Largest control message of a device. */
 const MAX_WORDS = 65_536;
+/** Devices give each other signs of life this often, in ms. */
+const BEAT_MS = 500;
+/**
+ * A device of which nothing is heard for so many beats, while an image is under way, is lost. The requester finds one that is
+ * frozen or gone sooner; this is for links between devices that are cut, of which nobody else knows. A device that computes
+ * on the thread that serves its links may be silent for the longest step that is left to that thread.
+ */
+const PATIENCE = 10;
 
 export class Peers {
   readonly token: string;
   readonly job: Job;
   readonly #transport: Transport;
   readonly #arrived = new Map<number, () => void>();
+  /** By device: beats since something was heard of it. */
+  readonly #silent = new Map<number, number>();
+  readonly #beatMs: number;
 
-  constructor(job: Job, token: string, transport: Transport) {
+  constructor(job: Job, token: string, transport: Transport, beatMs: number = BEAT_MS) {
     this.job = job;
     this.token = token;
     this.#transport = transport;
+    this.#beatMs = beatMs;
+  }
+
+  /** Something was heard of a device. */
+  heard(device: number): void {
+    this.#silent.set(device, 0);
+  }
+
+  /** Gives signs of life, and counts those of the others. */
+  #watch(addresses: readonly string[]): void {
+    const { job } = this;
+    if (job.signal.aborted) return;
+    const beat = setInterval(() => {
+      for (const device of job.peers()) {
+        job.ping(device);
+        const silent = job.busy ? (this.#silent.get(device) ?? 0) + 1 : 0;
+        this.#silent.set(device, silent);
+        if (silent <= PATIENCE) continue;
+        const where = `device ${device} at ${addresses[device] ?? ''}`;
+        job.fail(peerLost(where, new Error(`nothing heard for ${PATIENCE * this.#beatMs} ms`)), device);
+        return;
+      }
+    }, this.#beatMs);
+    beat.unref();
+    job.signal.addEventListener('abort', () => clearInterval(beat));
   }
 
   /** Takes the link of a device that dialled. */
@@ -47,6 +83,7 @@ export class Peers {
         }
       }),
     );
+    this.#watch(addresses);
   }
 
   #wait(device: number, where: string, deadline: number): Promise<void> {
@@ -93,12 +130,16 @@ export class Peers {
       address,
       () => ({
         allocate: (header) => {
+          this.heard(device);
+          if (header.length === 0 && (header.kind === FrameKind.ping || header.kind === FrameKind.pong))
+            return new Uint8Array(0);
           if (welcomed && header.kind === FrameKind.data) return job.allocate(device, header);
           if (header.length <= MAX_WORDS && header.kind === FrameKind.control) return new Uint8Array(header.length);
           throw new DistrEdgeError('PROTOCOL', 'a frame came that does not belong here', { where });
         },
         frame: (frame) => {
           if (frame.kind === FrameKind.data) return job.receive(frame);
+          if (frame.kind !== FrameKind.control) return;
           if (parseControl(frame).type !== 'peer-welcome') {
             settle?.reject(new NotReady());
             return;

@@ -316,6 +316,68 @@ describe('another device', () => {
   });
 });
 
+it('a requester that falls silent, its link open, is given up; one that asks on is not', async () => {
+  const { provider, engines, prepared } = await scene(single, { requesterMs: 400 });
+  const [silent, asking] = [await prepared(), await prepared()];
+  for (const end of [silent, asking]) await end.hears('ready');
+  const beat = setInterval(() => void asking.send(FrameKind.ping, 0, 0, 0), 20);
+  expect(await silent.refusal()).toBe('DEADLINE: nothing was heard of a requester for 400 ms');
+  await until(() => engines[0]?.closed === true);
+  clearInterval(beat);
+  expect(asking.closed).toBeUndefined();
+  await provider.close();
+});
+
+it('a device that falls silent during an image, its link open, is lost', async () => {
+  const { provider, dial, prepared } = await scene(pair, { device: 1, beatMs: 20 });
+  const end = await prepared();
+  const peer = await dial();
+  await peer.say({ type: 'peer', version: 1, token: TOKEN, to: 1, device: 0 });
+  await end.hears('ready');
+  // It gives signs of life itself; without an image it expects none.
+  await until(() => peer.pings > 12);
+  expect(end.closed).toBeUndefined();
+  await end.send(FrameKind.data, 1, BEGIN_CHANNEL, 0);
+  expect(await end.refusal()).toBe('PROVIDER_LOST: the link to another device broke');
+  expect(end.heard.find(({ type }) => type === 'failed')).toMatchObject({ peer: 0 });
+  await provider.close();
+});
+
+it('as many requests may be open as were asked for, and no more', async () => {
+  const { provider, dial } = await scene(single);
+  const end = await dial();
+  await end.say(HELLO);
+  await end.say({ ...(prepareMessage(single, 0, ['p']) as Control & { type: 'prepare' }), inFlight: 3 });
+  await sendBlobs(end, single, 0);
+  await end.hears('ready');
+  for (const request of [1, 2, 3]) await end.send(FrameKind.data, request, BEGIN_CHANNEL, 0);
+  for (const request of [1, 2, 3])
+    for (const [channel, bytes] of given(single)) await end.send(FrameKind.data, request, channel, bytes);
+  const results = single.messages.filter(({ to }) => to === -1).length;
+  await until(() => end.rows.length === 3 * results);
+  expect(end.rows.map(({ request }) => request)).toEqual([1, 2, 3].flatMap((item) => new Array(results).fill(item)));
+  for (const request of [4, 5, 6]) await end.send(FrameKind.data, request, BEGIN_CHANNEL, 0);
+  await end.send(FrameKind.ping, 0, 0, 0);
+  await until(() => end.pongs > 0);
+  expect(end.closed).toBeUndefined();
+  await end.send(FrameKind.data, 7, BEGIN_CHANNEL, 0).catch(() => undefined);
+  await until(() => end.closed !== undefined);
+  await provider.close();
+});
+
+it('a request out of turn ends the job', async () => {
+  const { provider, prepared, dial } = await scene(single);
+  const end = await dial();
+  await end.say(HELLO);
+  await end.say({ ...(prepareMessage(single, 0, ['p']) as Control & { type: 'prepare' }), inFlight: 3 });
+  await sendBlobs(end, single, 0);
+  await end.hears('ready');
+  await end.send(FrameKind.data, 2, BEGIN_CHANNEL, 0).catch(() => undefined);
+  await until(() => end.closed !== undefined);
+  await (await prepared()).hears('ready');
+  await provider.close();
+});
+
 it('a request that is not done in time ends the job, and says what was missing', async () => {
   const { provider, dial } = await scene(single);
   const end = await dial();

@@ -45,6 +45,10 @@ export interface ProviderOptions {
   readonly helloMs?: number;
   /** A requester that announced weights and sends none for so long is given up. Default 60000 ms. */
   readonly weightsMs?: number;
+  /** A requester of which nothing is heard for so long is gone, though its link is open. Default 30000 ms. */
+  readonly requesterMs?: number;
+  /** How often the devices of a program give each other signs of life, in ms. Default 500. */
+  readonly beatMs?: number;
   /**
    * How long to look for awaited rows without sleeping, in ms: rows are noticed about 0.1 ms sooner, at the price of a busy
    * core. For a provider with a core of its own. Default 0.
@@ -65,6 +69,8 @@ export interface Provider {
 const PEERS_MS = 300_000;
 /** While models are loaded, no frame is read and so no ping answered: signs of life go out unasked, this often. */
 const ALIVE_MS = 1000;
+/** How often a requester is looked after in the time that it may be silent. */
+const LOOKS = 4;
 /** How long a last message may take to leave. */
 const FAREWELL_MS = 1000;
 
@@ -97,6 +103,9 @@ class Session {
   readonly #link: Link;
   #timer: NodeJS.Timeout | undefined;
   #alive: NodeJS.Timeout | undefined;
+  #watch: NodeJS.Timeout | undefined;
+  /** Looks at a requester since it was last heard of. */
+  #silent = 0;
   #peers: Peers | undefined;
   #loader: Loader | undefined;
   /** -1 for a requester, the index of another device, undefined before it said. */
@@ -130,6 +139,7 @@ class Session {
   #closed(error: Error | undefined): void {
     clearTimeout(this.#timer);
     clearInterval(this.#alive);
+    clearInterval(this.#watch);
     this.#loader = undefined;
     this.#shared.sessions.delete(this);
     if (error !== undefined) this.#log(`${this.#link.remote}: ${error.message}`);
@@ -142,6 +152,8 @@ class Session {
   }
 
   #allocate(header: FrameHeader): Uint8Array {
+    this.#silent = 0;
+    if (this.#member !== undefined && this.#member >= 0) this.#peers?.heard(this.#member);
     if (header.kind === FrameKind.data) {
       if (this.#peers === undefined || this.#member === undefined) throw this.#unexpected('rows before a program');
       return this.#peers.job.allocate(this.#member, header);
@@ -238,16 +250,9 @@ class Session {
         hint: 'wait until one of them ends',
       });
     }
-    const job = new Job({
-      program,
-      engine: options.createEngine(program),
-      inFlight: message.inFlight ?? 1,
-      requestMs: message.requestMs,
-      busyWaitMs: options.busyWaitMs,
-      failed: (error, peer) => void this.#refuse(error, peer),
-    });
+    const job = this.#job(message, program);
     job.attach(-1, this.#link);
-    const peers = new Peers(job, message.token, options.transport);
+    const peers = new Peers(job, message.token, options.transport, options.beatMs);
     jobs.add(peers);
     this.#peers = peers;
     this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);
@@ -260,6 +265,24 @@ class Session {
     });
     this.#await('what its weights are', this.#weightsMs);
     this.#loader.start();
+  }
+
+  #job(message: Prepare, program: DeviceProgram): Job {
+    const { options } = this.#shared;
+    const engine = options.createEngine(program);
+    try {
+      return new Job({
+        program,
+        engine,
+        inFlight: message.inFlight ?? 1,
+        requestMs: message.requestMs,
+        busyWaitMs: options.busyWaitMs,
+        failed: (error, peer) => void this.#refuse(error, peer),
+      });
+    } catch (error) {
+      void engine.close().catch(() => undefined);
+      throw error;
+    }
   }
 
   get #weightsMs(): number {
@@ -276,7 +299,24 @@ class Session {
     await peers.job.fix();
     await peers.connect(addresses, PEERS_MS);
     clearInterval(this.#alive);
+    this.#watchRequester();
     await sendControl(this.#link, { type: 'ready', residentBytes: process.memoryUsage.rss() });
+  }
+
+  /**
+   * Requesters ask whether one is alive at least every second. Looks are counted, not milliseconds: this process may itself
+   * have been too busy to read.
+   */
+  #watchRequester(): void {
+    const ms = this.#shared.options.requesterMs ?? 30_000;
+    this.#watch = setInterval(() => {
+      this.#silent += 1;
+      if (this.#silent <= LOOKS) return;
+      clearInterval(this.#watch);
+      const where = this.#link.remote;
+      void this.#refuse(new DistrEdgeError('DEADLINE', `nothing was heard of a requester for ${ms} ms`, { where }));
+    }, ms / LOOKS);
+    this.#watch.unref();
   }
 
   async #peer({ version, token, to, device }: Peer): Promise<void> {
@@ -300,6 +340,7 @@ class Session {
   async end(): Promise<void> {
     clearTimeout(this.#timer);
     clearInterval(this.#alive);
+    clearInterval(this.#watch);
     this.#link.close();
     const peers = this.#peers;
     if (peers === undefined || this.#member !== -1) return;
