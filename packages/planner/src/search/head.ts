@@ -4,15 +4,26 @@
  */
 import type { DeviceCosts, PlanPart } from '@distredge/core';
 import type { MoveContext } from './context.js';
+import type { Geometry } from './geometry.js';
 import type { PlanState } from './plan-state.js';
 
-/** Channels per device such that all end at about the same time; the first device of the list runs the rest. */
-export function balancedHead(devices: readonly number[], costs: readonly DeviceCosts[], extraMs = 0): PlanPart[] {
+/** Bytes per ms of 1 Mbit/s. */
+const BYTES_PER_MS = 125;
+
+/**
+ * Channels per device such that all end at about the same time; the first device of the list runs the rest.
+ * @param laterMs how much later than the first of them each device of the list can begin, or must be done
+ */
+export function balancedHead(
+  devices: readonly number[],
+  costs: readonly DeviceCosts[],
+  laterMs: readonly number[] = [],
+): PlanPart[] {
   const channels = Math.max(0, ((costs[devices[0] as number] as DeviceCosts).headCutMs.length || 1) - 1);
   const within = (ms: number): number[] =>
     devices.map((device, i) => {
       const { headBeforeMs, headCutMs } = costs[device] as DeviceCosts;
-      return mostWithin(headCutMs, ms - headBeforeMs - (i === 0 ? 0 : extraMs));
+      return mostWithin(headCutMs, ms - headBeforeMs - (laterMs[i] ?? 0));
     });
   let low = 0;
   let high = 1;
@@ -63,8 +74,29 @@ export function moveHead(state: PlanState, { geometry, random, devices, form }: 
   if (u < 0.8) next = now.includes(device) ? now.filter((other) => other !== device) : [...now, device];
   else next = [device, ...now.filter((other) => other !== device)];
   if (next.length === 0) return undefined;
-  const parts = next.length === 1 ? (next[0] as number) : balancedHead(next, costs, 2 * random.next() * random.next());
+  const waits = next.length < 2 ? [] : arrivals(next, state, geometry);
+  // Sometimes as if all rows were there, sometimes as if links were busy.
+  const busy = 2 * random.next();
+  const later = waits.map((ms, i) => (i === 0 ? 0 : 2 * random.next() * random.next()) + busy * ms);
+  const parts = next.length === 1 ? (next[0] as number) : balancedHead(next, costs, later);
   return { ...state, head: typeof parts !== 'number' && parts.length < 2 ? (parts[0]?.device ?? 0) : parts };
+}
+
+/** For each device, the time until it has what the head reads, were its link idle: the rows that it does not own, ms. */
+function arrivals(devices: readonly number[], { volumes }: PlanState, { task }: Geometry): number[] {
+  const { workload, network } = task;
+  const parts = volumes.at(-1)?.parts ?? [];
+  const height = parts.at(-1)?.to ?? 1;
+  let bytes = 0;
+  for (const tensor of workload.head?.reads ?? []) {
+    bytes += (workload.tensors[tensor]?.rows ?? 0) * (workload.tensors[tensor]?.bytesPerRow ?? 0);
+  }
+  return devices.map((device) => {
+    let own = 0;
+    for (const part of parts) if (part.device === device) own += part.to - part.from;
+    const { mbps = 1, latencyMs = 0 } = network.devices[device] ?? {};
+    return own === height ? 0 : latencyMs + ((1 - own / height) * bytes) / (mbps * BYTES_PER_MS);
+  });
 }
 
 function shiftChannels(state: PlanState, head: readonly PlanPart[], at: number, u: number): PlanState | undefined {

@@ -210,13 +210,15 @@ function exchange(state: PlanState, { random, devices }: MoveContext): PlanState
   return { ...next, head: state.head.map((part) => ({ ...part, device: other(part.device) })) };
 }
 
-/** Cuts the rows that a device has in some volumes into a few chunks of equal height, or makes them one. */
+/** Cuts the rows that a device has in some volumes into a few chunks, of equal height or growing downwards, or makes them one. */
 function rechunk(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const { random, geometry } = context;
   const [v, i] = somePlace(state, context);
   const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
   const count = 1 + random.below(5);
+  // The first chunk is small where what follows waits for it.
+  const growth = random.next() < 0.5 ? 1 : 0.8 + random.next();
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
@@ -237,13 +239,14 @@ function rechunk(state: PlanState, context: MoveContext): PlanState | undefined 
         keys.push((parts[i] as SearchPart).key);
       }
       const n = Math.min(count, to - part.from);
+      const height = to - part.from;
+      let begin = part.from;
       for (let k = 0; k < n; k++) {
-        out.push({
-          device,
-          from: part.from + Math.round(((to - part.from) * k) / n),
-          to: part.from + Math.round(((to - part.from) * (k + 1)) / n),
-          key: keys[Math.floor((k * keys.length) / n)] as number,
-        });
+        const share = growth === 1 ? (k + 1) / n : (growth ** (k + 1) - 1) / (growth ** n - 1);
+        const end = k === n - 1 ? to : part.from + Math.round(height * share);
+        if (end <= begin) continue;
+        out.push({ device, from: begin, to: end, key: keys[Math.floor((k * keys.length) / n)] as number });
+        begin = end;
       }
     }
     changed.set(w, out);

@@ -217,7 +217,9 @@ export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
   for (const n of counts(all.length)) {
     const devices = all.slice(0, n).sort((a, b) => a - b);
     const cut: number | readonly PlanPart[] | undefined =
-      workload.head?.cut === undefined || n === 1 || form.classical ? head : balancedHead(all.slice(0, n), costs, 1);
+      workload.head?.cut === undefined || n === 1 || form.classical
+        ? head
+        : balancedHead(all.slice(0, n), costs, [0, ...new Array<number>(n).fill(1)]);
     for (const speed of n === 1 ? [alone] : [alone, withLink]) {
       const weights = devices.map((device) => 1 / (speed[device] as number));
       const layouts = [volumesFor(geometry, ends, devices, weights)];
