@@ -1,0 +1,381 @@
+/**
+ * Mutated bytes against a provider and a join server: what comes of them; `npm run bench -- hostile [--frames N] [--joins N]
+ * [--seed N]`. Nine of ten frames have sound headers and go through memory, to reach what lies behind the link; every tenth is raw
+ * bytes over TCP. Joins are conversations over TLS. Ends with a real image and a real join; fails where anything hung, crashed,
+ * was let in, or where memory grew with the number of attacks.
+ */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect as tlsConnect } from 'node:tls';
+import { parseArgs } from 'node:util';
+import { analyse, compile, deviceProgram, type Program, planByRule } from '@distredge/core';
+import {
+  connect as connectCluster,
+  createClusterAuthority,
+  createMemoryTransport,
+  createOrtEngineFor,
+  createTcpTransport,
+  ENGINE_NAME,
+  FrameKind,
+  joinCluster,
+  type Link,
+  type Provider,
+  parseAddress,
+  startJoinServer,
+  startProvider,
+  type Transport,
+} from '@distredge/runtime';
+import { seeded, sleep, Work } from './_fault-cluster.js';
+
+const { values } = parseArgs({
+  options: {
+    frames: { type: 'string', default: '20000' },
+    joins: { type: 'string', default: '1000' },
+    seed: { type: 'string', default: '1' },
+  },
+});
+const [FRAMES, JOINS, SEED] = [Number(values.frames), Number(values.joins), Number(values.seed)];
+/** Links and connections under attack at a time. */
+const WIDTH = 32;
+/** A connection that is not over after this long hangs. */
+const HUNG_MS = 60_000;
+/** A frame's header: see packages/runtime/src/link/frame.ts. */
+const HEADER_BYTES = 16;
+
+const random = seeded(SEED);
+const below = (limit: number): number => Math.floor(random() * limit);
+
+/** Counts things by name. */
+class Tally {
+  readonly counts: Map<string, number> = new Map();
+  add(name: string): void {
+    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
+  }
+  print(): void {
+    const rows = [...this.counts].sort(([, a], [, b]) => b - a);
+    for (const [name, count] of rows.slice(0, 16)) console.log(`  ${String(count).padStart(8)}  ${name}`);
+    const rest = rows.slice(16).reduce((sum, [, count]) => sum + count, 0);
+    if (rest > 0) console.log(`  ${String(rest).padStart(8)}  others, of ${rows.length - 16} kinds`);
+  }
+}
+
+/** `bytes` with one to three things wrong. */
+function mutated(bytes: Uint8Array): Buffer {
+  let copy = Buffer.from(bytes);
+  for (let count = 1 + below(3); count > 0 && copy.length > 0; count--) {
+    const at = below(copy.length);
+    switch (below(6)) {
+      case 0:
+        copy[at] = below(256);
+        break;
+      case 1:
+        copy = copy.subarray(0, at);
+        break;
+      case 2:
+        copy = Buffer.concat([copy.subarray(0, at), Buffer.from([below(256)]), copy.subarray(at)]);
+        break;
+      case 3:
+        copy = Buffer.concat([copy.subarray(0, at), copy.subarray(Math.min(copy.length, at + 1 + below(64)))]);
+        break;
+      case 4:
+        copy = Buffer.concat([copy.subarray(0, Math.min(copy.length, 4096)), copy.subarray(at)]);
+        break;
+      default:
+        if (copy.length >= 4) copy.writeUInt32LE(below(2 ** 32), Math.min(at, copy.length - 4));
+    }
+  }
+  return copy;
+}
+
+/** A JSON message with one value, or one field, put in another's place. */
+function mutatedJson(message: object): Uint8Array {
+  const copy = structuredClone(message) as Record<string, unknown>;
+  let place: Record<string, unknown> = copy;
+  for (let depth = below(6); depth >= 0; depth--) {
+    const keys = Object.keys(place);
+    const key = keys[below(keys.length)] ?? 'x';
+    const inner = place[key];
+    if (depth > 0 && typeof inner === 'object' && inner !== null && Object.keys(inner).length > 0) {
+      place = inner as Record<string, unknown>;
+      continue;
+    }
+    const odd = [
+      -1,
+      1e9,
+      0.5,
+      null,
+      '',
+      'x'.repeat(10_000),
+      [],
+      {},
+      [[[]]],
+      true,
+      Number.MAX_SAFE_INTEGER,
+      '__proto__',
+    ];
+    if (below(4) === 0) delete place[key];
+    else place[below(8) === 0 ? '__proto__x' : key] = odd[below(odd.length)];
+    break;
+  }
+  return Buffer.from(JSON.stringify(copy));
+}
+
+interface Sample {
+  readonly kind: FrameKind;
+  readonly message?: object;
+  readonly payload: Uint8Array;
+}
+
+const TOKEN = 'ab'.repeat(16);
+
+function samples(program: Program, version: number): readonly Sample[] {
+  const part = deviceProgram(program, 0).program;
+  const control = (message: object): Sample => {
+    return { kind: FrameKind.control, message, payload: Buffer.from(JSON.stringify(message)) };
+  };
+  return [
+    control({ type: 'hello', version }),
+    control({ type: 'prepare', token: TOKEN, peers: ['127.0.0.1:1'], requestMs: 60_000, program: part }),
+    control({ type: 'peer', version, token: TOKEN, to: 0, device: 1 }),
+    control({ type: 'trace' }),
+    control({ type: 'failed', error: { code: 'INTERNAL', message: 'x' } }),
+    { kind: FrameKind.data, payload: new Uint8Array(256) },
+    { kind: FrameKind.blob, payload: new Uint8Array(256) },
+    { kind: FrameKind.ping, payload: new Uint8Array(0) },
+    { kind: FrameKind.pong, payload: new Uint8Array(0) },
+  ];
+}
+
+/** Provider on `transport`; what it says of refusals is counted. */
+function provide(transport: Transport, listen: string, said: Tally): Promise<Provider> {
+  return startProvider({
+    transport,
+    listen,
+    engineName: ENGINE_NAME,
+    createEngine: (program) => createOrtEngineFor(program, { threads: 1 }),
+    helloMs: 5000,
+    weightsMs: 5000,
+    log: (line) =>
+      said.add(
+        line
+          .replace(/\d+/g, 'N')
+          .replace(/^[^ ]*#N: |^127[^ ]*: /, '')
+          .slice(0, 90),
+      ),
+  });
+}
+
+/** One end of a link that sends anything and listens to nothing. */
+async function attackLink(
+  transport: Transport,
+  address: string,
+  list: readonly Sample[],
+  budget: number,
+): Promise<number> {
+  let open = true;
+  const link: Link = await transport.dial(address, () => ({
+    allocate: ({ length }) => new Uint8Array(length),
+    frame: () => undefined,
+    closed: () => {
+      open = false;
+    },
+  }));
+  const send = (sample: Sample, payload: Uint8Array, request: number, channel: number): Promise<void> =>
+    link.send({ kind: sample.kind, request, channel }, [payload]).catch(() => undefined);
+  const [hello, prepare] = list as readonly [Sample, Sample];
+  // Some say hello first, and some of those announce a sound program.
+  const depth = below(8);
+  if (depth > 2) await send(hello, hello.payload, 0, 0);
+  if (depth === 7 && below(20) === 0) await send(prepare, prepare.payload, 0, 0);
+  let sent = 0;
+  while (open && sent < budget && sent < 50) {
+    const sample = list[below(list.length)] as Sample;
+    const odd = [0, 1, 2, 255, 2 ** 31, 2 ** 32 - 1];
+    const number = (): number => odd[below(odd.length)] ?? 0;
+    const spoil = sample.message !== undefined && below(2) === 0;
+    const payload = spoil ? mutatedJson(sample.message as object) : mutated(sample.payload);
+    await send(sample, payload, number(), number());
+    sent += 1;
+    // What was sent is read, and what is to be said about it is said.
+    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
+  }
+  link.close();
+  return sent;
+}
+
+/** Raw bytes to a provider's port, one frame; resolves to how it ended. */
+function attackSocket(address: string, list: readonly Sample[]): Promise<string> {
+  const frame = ({ kind, payload }: Sample): Buffer => {
+    const head = Buffer.alloc(HEADER_BYTES);
+    head.write('DE');
+    head[2] = 1;
+    head[3] = kind;
+    head.writeUInt32LE(payload.length, 12);
+    return Buffer.concat([head, payload]);
+  };
+  return new Promise((resolve) => {
+    const socket = connect(parseAddress(address));
+    const timer = setTimeout(() => {
+      socket.destroy();
+      resolve('hung');
+    }, HUNG_MS);
+    let how = 'closed';
+    let answered = false;
+    socket.on('error', () => {
+      how = 'reset';
+    });
+    socket.on('data', () => {
+      answered = true;
+    });
+    socket.once('close', () => {
+      clearTimeout(timer);
+      resolve(answered ? `${how}, after an answer` : how);
+    });
+    const spoilt = mutated(frame(list[below(list.length)] as Sample));
+    socket.end(below(2) === 0 ? spoilt : Buffer.concat([frame(list[0] as Sample), spoilt]));
+  });
+}
+
+/** One conversation with a join server, from an address of its own; resolves to how it ended. */
+function attackJoin(address: string, source: string): Promise<string> {
+  const hello = { type: 'hello', version: 1, code: 'ABC', proof: '0'.repeat(64) };
+  const body = below(2) === 0 ? mutatedJson(hello) : Buffer.from(JSON.stringify(hello));
+  const head = Buffer.alloc(4);
+  head.writeUInt32BE(body.length);
+  const bytes = below(8) === 0 ? Buffer.concat([head, body]) : mutated(Buffer.concat([head, body]));
+  return new Promise((resolve) => {
+    const raw = connect({ ...parseAddress(address), localAddress: source });
+    const socket = tlsConnect({ socket: raw, rejectUnauthorized: false, ALPNProtocols: ['distredge-join/1'] });
+    let told = '';
+    const timer = setTimeout(() => {
+      socket.destroy();
+      resolve('hung');
+    }, HUNG_MS);
+    for (const end of [raw, socket]) end.on('error', () => {});
+    socket.on('data', (chunk: Buffer) => {
+      told += chunk.toString('latin1');
+    });
+    socket.once('close', () => {
+      clearTimeout(timer);
+      if (told.includes('welcome')) resolve('let in');
+      else resolve(told.includes('refused') ? 'told of its refusal' : 'closed without a word');
+    });
+    socket.once('secureConnect', () => socket.end(bytes));
+  });
+}
+
+/** Resident memory in MB, after a collection where there is one to ask for. */
+function resident(): number {
+  (globalThis as { gc?: () => void }).gc?.();
+  return process.memoryUsage.rss() / 1e6;
+}
+
+const failures: string[] = [];
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => failures.push(`${event}: ${error instanceof Error ? error.stack : error}`));
+}
+
+/** Runs `count` attacks, `WIDTH` at a time, and says what came of them and of the memory. */
+async function campaign(name: string, count: number, said: Tally, attack: () => Promise<number>): Promise<void> {
+  let begun = 0;
+  let early = 0;
+  let lastSaid = performance.now();
+  const started = performance.now();
+  const worker = async (): Promise<void> => {
+    while (begun < count) {
+      const done = await attack();
+      begun += done;
+      if (early === 0 && begun > count / 5) early = resident();
+      if (performance.now() - lastSaid > 10_000) {
+        lastSaid = performance.now();
+        process.stderr.write(`${name}: ${begun} of ${count}\n`);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: WIDTH }, worker));
+  await sleep(200);
+  const seconds = (performance.now() - started) / 1000;
+  const late = resident();
+  console.log(
+    `\n${name}: ${begun} in ${seconds.toFixed(0)} s; resident ${early.toFixed(0)} MB after a fifth, ${late.toFixed(0)} MB at the end`,
+  );
+  said.print();
+  if (late > early * 1.25 + 100)
+    failures.push(`${name}: memory grew from ${early.toFixed(0)} to ${late.toFixed(0)} MB`);
+}
+
+// Sockets that are closing keep no process alive, and this one wants to see them closed.
+const alive = setInterval(() => {}, 1000);
+const work = await Work.create(SEED, 1);
+const analysis = analyse(work.graph);
+const program = compile(work.graph, planByRule(analysis, { volumes: 3, weights: [1] }), analysis);
+const list = samples(program, 1);
+
+/** Whether a provider still computes an image, and computes it right. */
+async function stillServes(transport: Transport, address: string): Promise<void> {
+  const cluster = await connectCluster(program, { transport, addresses: [address] });
+  if (!work.right(0, await cluster.infer(work.images[0]?.inputs ?? {}))) failures.push('the image after it was wrong');
+  await cluster.close();
+}
+
+const memory = createMemoryTransport();
+const behind = new Tally();
+const inMemory = await provide(memory, 'provider', behind);
+await campaign('frames with sound headers', Math.round(FRAMES * 0.9), behind, () =>
+  attackLink(memory, 'provider', list, FRAMES),
+);
+await stillServes(memory, 'provider');
+await inMemory.close();
+
+const ends = new Tally();
+const tcp = createTcpTransport();
+const onTcp = await provide(tcp, '127.0.0.1:0', new Tally());
+await campaign('frames of raw bytes', Math.round(FRAMES * 0.1), ends, async () => {
+  const how = await attackSocket(onTcp.address, list);
+  ends.add(how);
+  if (how === 'hung') failures.push('a connection hung');
+  return 1;
+});
+await stillServes(tcp, onTcp.address);
+await onTcp.close();
+
+const folder = await mkdtemp(join(tmpdir(), 'distredge-hostile-'));
+try {
+  const authority = await createClusterAuthority(join(folder, 'authority'), { clusterName: 'Target' });
+  const talks = new Tally();
+  const onEvent = (event: { type: string; reason?: string }): void =>
+    talks.add(`reported: ${event.reason ?? event.type}`);
+  const server = await startJoinServer({ authority, listen: '127.0.0.1:0', onEvent });
+  const { code } = authority.issueCode({ ttlMs: 86_400_000 });
+  let number = 0;
+  await campaign('joins', JOINS, talks, async () => {
+    number += 1;
+    const at = Math.floor(number / 8);
+    const how = await attackJoin(server.address, `127.${1 + (at >> 14)}.${(at >> 6) & 255}.${1 + (at & 63)}`);
+    talks.add(how);
+    if (how === 'hung' || how === 'let in') failures.push(`a join was ${how}`);
+    return 1;
+  });
+  const joined = await joinCluster({
+    address: server.address,
+    code,
+    deviceName: 'after',
+    folder: join(folder, 'device'),
+  });
+  if (authority.devices().length !== 1 || joined.clusterId !== authority.clusterId)
+    failures.push('somebody else joined');
+  await server.close();
+} finally {
+  await rm(folder, { recursive: true, force: true });
+}
+await work.whole.close();
+clearInterval(alive);
+
+console.log(
+  failures.length === 0
+    ? '\nNothing hung, crashed or was let in; an image and a join afterwards came out right.'
+    : `\nFAILED:\n${[...new Set(failures)].slice(0, 20).join('\n')}`,
+);
+process.exitCode = failures.length === 0 ? 0 : 1;
