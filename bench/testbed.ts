@@ -5,6 +5,7 @@ import { type DynamicMeasured, measureDynamic } from './_testbed/dynamic.js';
 import { missing, removeLeftovers } from './_testbed/namespaces.js';
 import { HELP, type TestbedOptions, testbedOptions } from './_testbed/options.js';
 import { plansFor } from './_testbed/plans.js';
+import { realTask } from './_testbed/quota.js';
 import { dynamicLine, EXACT, HEADER, lineOf, linesOf, type Row, summarise } from './_testbed/report.js';
 import { Session } from './_testbed/session.js';
 import { zooWorkload } from './_workloads.js';
@@ -33,8 +34,15 @@ function factsOf(error: unknown): Record<string, string> {
 }
 
 async function measureScenario(scenario: Scenario, options: TestbedOptions, add: (row: Row) => void): Promise<void> {
-  const { id, model, cluster } = scenario;
-  const task = taskOf(zooWorkload(model), cluster);
+  const { id, model } = scenario;
+  const { shares } = options;
+  const cluster = { ...scenario.cluster, devices: scenario.cluster.devices.slice(0, shares?.length) };
+  if (shares !== undefined) status(`${id}: measuring a profile`);
+  // There may be fewer devices than shares.
+  const task =
+    shares === undefined
+      ? taskOf(zooWorkload(model), cluster)
+      : await realTask(model, cluster, shares.slice(0, cluster.devices.length));
   const planning = { budgetMs: options.budgetMs, seed: options.seed, signal: ending.signal };
   const { plans, failed } = await plansFor(task, options.planners, planning, (name) => status(`${id}: ${name} plans`));
   for (const { planner, error } of failed) add({ scenario: id, planners: [planner], error: factsOf(error) });
@@ -110,7 +118,7 @@ async function main(): Promise<void> {
   if (left > 0) say(`removed ${left} namespaces that a testbed had left which was killed`);
   const machine = `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}, load ${(loadavg()[0] ?? 0).toFixed(1)}`;
   say(
-    `${machine}; paced engines, ${options.access} access, ${options.images} images a plan; times in ms of the model\n`,
+    `${machine}; ${options.shares === undefined ? 'paced engines' : 'real compute'}, ${options.access} access, ${options.images} images a plan; times in ms of the model\n`,
   );
   if (options.dynamic) {
     await measureDynamics(options, say);

@@ -35,12 +35,17 @@ export class TestbedMember {
   #address = '';
   #failure: DistrEdgeError | undefined;
 
-  private constructor(kind: keyof typeof SCRIPTS, namespace: string, settings: MemberSettings) {
+  private constructor(kind: keyof typeof SCRIPTS, namespace: string, settings: MemberSettings, core?: number) {
     this.#where = kind === 'requester' ? 'the requester' : `device ${settings.member - 1}`;
-    this.#child = spawn('ip', ['netns', 'exec', namespace, process.execPath, SCRIPTS[kind], JSON.stringify(settings)], {
-      env: ENVIRONMENT,
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-    });
+    const pinned = core === undefined ? [] : ['taskset', '-c', `${core}`];
+    this.#child = spawn(
+      'ip',
+      ['netns', 'exec', namespace, ...pinned, process.execPath, SCRIPTS[kind], JSON.stringify(settings)],
+      {
+        env: ENVIRONMENT,
+        stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      },
+    );
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (data) => {
         this.#said = (this.#said + data).slice(-KEPT);
@@ -69,9 +74,14 @@ export class TestbedMember {
     });
   }
 
-  /** Starts a process; resolves when it listens. */
-  static async start(kind: keyof typeof SCRIPTS, namespace: string, settings: MemberSettings): Promise<TestbedMember> {
-    const member = new TestbedMember(kind, namespace, settings);
+  /** Starts a process, on one core where it is given; resolves when it listens. */
+  static async start(
+    kind: keyof typeof SCRIPTS,
+    namespace: string,
+    settings: MemberSettings,
+    core?: number,
+  ): Promise<TestbedMember> {
+    const member = new TestbedMember(kind, namespace, settings, core);
     try {
       member.#address = (await member.#answer(0, 'being started', START_MS)) as string;
       return member;
@@ -79,6 +89,10 @@ export class TestbedMember {
       await member.close();
       throw error;
     }
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0;
   }
 
   /** Where a provider listens. */

@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { DistrEdgeError } from '@distredge/core';
+import { removeQuotas } from './quota.js';
 
 const execute = promisify(execFile);
 
@@ -139,7 +140,9 @@ export async function removeLeftovers(): Promise<number> {
     const pid = FOLDER.exec(name)?.[1];
     if (pid !== undefined && !isTestbed(Number(pid))) await rm(join(tmpdir(), name), { recursive: true, force: true });
   }
-  return remove(({ pid }) => !isTestbed(pid));
+  const removed = await remove(({ pid }) => !isTestbed(pid));
+  removeQuotas((pid) => !isTestbed(pid));
+  return removed;
 }
 
 /** A private folder for sockets of this process; `removeLeftovers` of a later one finds it. */

@@ -4,6 +4,7 @@ import { parseArgs } from 'node:util';
 import { DistrEdgeError, parseScenarios, type Scenario } from '@distredge/core';
 import { baselineNames, plannerNames } from '@distredge/planner';
 import type { Access } from './access-point.js';
+import { checkShares, missingForQuotas } from './quota.js';
 import { BUILT_IN } from './scenarios.js';
 
 const ACCESS: readonly Access[] = ['ordered', 'sender', 'fair'];
@@ -23,6 +24,8 @@ device of the scenario would be done. Time is dilated, so that this machine keep
   --images N         images for each plan; their median counts, one more before them does not (default 5)
   --dilation X       rates divided and times multiplied by this (default: chosen for each plan from its events, its bytes, and
                      the load of this machine; every row says it)
+  --real SHARES      devices compute really, without dilation: the first ones of each scenario, pinned to cores in turn and limited
+                     to these shares of a core in percent, as in 100,50; what they take is measured by a profile
   --access WHO       who may send: ordered (one message at a time on every link, in order of issue: the rules of simulation),
                      sender (only each sender's own order), fair (sockets share the links) (default ordered)
   --compute-all      compute every image; by default a step is computed once, and again when it is given other rows
@@ -47,6 +50,8 @@ export interface TestbedOptions {
   /** Undefined: chosen for every plan. */
   readonly dilation: number | undefined;
   readonly access: Access;
+  /** Share of a core of each device, where they compute really. */
+  readonly shares: readonly number[] | undefined;
   readonly reuse: boolean;
   /** Whether the scenarios' rates change, and are to. */
   readonly dynamic: boolean;
@@ -75,6 +80,7 @@ export function testbedOptions(args: readonly string[]): TestbedOptions | undefi
     images: whole('--images', values.images, 1, 1000),
     dilation: values.dilation === undefined ? undefined : number('--dilation', values.dilation, 0.1, 1000),
     access,
+    shares: values.real === undefined ? undefined : sharesOf(values.real),
     reuse: !values['compute-all'],
     list: values.list,
     json: values.json,
@@ -93,6 +99,7 @@ function parsed(args: readonly string[]) {
         seed: { type: 'string', default: '1' },
         images: { type: 'string', default: '5' },
         dilation: { type: 'string' },
+        real: { type: 'string' },
         access: { type: 'string', default: 'ordered' },
         'compute-all': { type: 'boolean', default: false },
         dynamic: { type: 'string' },
@@ -108,6 +115,14 @@ function parsed(args: readonly string[]) {
       cause,
     });
   }
+}
+
+function sharesOf(text: string): number[] {
+  const lack = missingForQuotas();
+  if (lack !== undefined) throw usage('--real', lack, 'none');
+  const shares = text.split(',').map((part) => number('--real', part, 1, 100) / 100);
+  checkShares(shares);
+  return shares;
 }
 
 function scenariosOf(file: string | undefined, filter: string, dynamic: boolean): Scenario[] {

@@ -7,6 +7,8 @@ export interface MemberSettings {
   readonly member: number;
   /** The access point's socket; undefined where links are shared freely. */
   readonly accessPoint?: string;
+  /** Whether engines wait for the time of another device; otherwise they take what they take. */
+  readonly paced: boolean;
 }
 
 /** What a member must do. Every order is answered by a `Done` or a `Failed` with its number. */

@@ -1,16 +1,23 @@
 /**
  * A device of the testbed: the product's provider on an address of its own namespace, which nobody outside the testbed can
- * reach; hence without encryption. Its engine computes truly and then waits for the device's time.
+ * reach; hence without encryption. Its engine computes truly, and then waits for the device's time where it is paced.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { createOrtEngine, createPacedEngine, createTcpTransport, ENGINE_NAME, startProvider } from '@distredge/runtime';
+import {
+  createOrtEngine,
+  createOrtEngineFor,
+  createPacedEngine,
+  createTcpTransport,
+  ENGINE_NAME,
+  startProvider,
+} from '@distredge/runtime';
 import { Station } from './access-point.js';
 import { addressOf } from './namespaces.js';
 import type { Lateness, Order } from './orders.js';
 import { hurry, serve, settings } from './serve.js';
 import { testbedTransport } from './transport.js';
 
-const { member, accessPoint } = settings();
+const { member, accessPoint, paced } = settings();
 let pace: Extract<Order, { kind: 'pace' }> = { kind: 'pace', stepMs: {}, latencyMs: [], reuse: false };
 let dilation = 0;
 let lateness: Lateness = { times: 0, worstMs: 0 };
@@ -23,12 +30,13 @@ const provider = await startProvider({
     latencyMs: (from) => dilation * (pace.latencyMs[from] ?? 0),
   }),
   listen: `${addressOf(member)}:0`,
-  engineName: `${ENGINE_NAME}, paced`,
+  engineName: paced ? `${ENGINE_NAME}, paced` : ENGINE_NAME,
   // Plans of a changing network are prepared beforehand, all at once.
   maxJobs: 64,
-  createEngine: ({ steps }) =>
-    createPacedEngine(createOrtEngine(), {
-      stepMs: steps.map(({ step }) => {
+  createEngine: (program) => {
+    if (!paced) return createOrtEngineFor(program);
+    return createPacedEngine(createOrtEngine(), {
+      stepMs: program.steps.map(({ step }) => {
         const ms = pace.stepMs[step];
         if (ms !== undefined) return ms;
         throw new DistrEdgeError('INTERNAL', 'nobody said how long a step takes', { where: `step ${step}` });
@@ -38,7 +46,8 @@ const provider = await startProvider({
       late: (_, ms) => {
         lateness = { times: lateness.times + 1, worstMs: Math.max(lateness.worstMs, ms) };
       },
-    }),
+    });
+  },
 });
 
 serve(provider.address, (order) => {

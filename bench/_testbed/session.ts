@@ -20,6 +20,7 @@ import { chooseDilation } from './dilation.js';
 import { TestbedMember } from './members.js';
 import { makeFolder, Testnet } from './namespaces.js';
 import type { Lateness, Measured, Prepared, Streamed } from './orders.js';
+import { coreOf, limit, removeQuotas } from './quota.js';
 import { hurry } from './serve.js';
 import { stepTimes } from './step-times.js';
 
@@ -39,6 +40,8 @@ export interface SessionOptions {
   readonly images: number;
   /** Whether a step is computed for the first image only, as long as it gets the same rows. */
   readonly reuse: boolean;
+  /** Share of a core that each device computes with, really; undefined: engines are paced. */
+  readonly shares: readonly number[] | undefined;
 }
 
 export interface PlanMeasured {
@@ -94,12 +97,16 @@ export class Session {
       options.access === 'fair' ? undefined : await AccessPoint.open(path, options.access, medium === 'shared');
     const session = new Session({ net, folder, point }, scenario, options);
     try {
-      const starts = [undefined, ...devices].map((device, member) =>
-        TestbedMember.start(device === undefined ? 'requester' : 'provider', net.namespaceOf(member), {
-          member,
-          ...(point === undefined ? {} : { accessPoint: path }),
-        }),
-      );
+      const { shares } = options;
+      const paced = shares === undefined;
+      const starts = [undefined, ...devices].map(async (device, member) => {
+        const settings = { member, paced, ...(point === undefined ? {} : { accessPoint: path }) };
+        const space = net.namespaceOf(member);
+        if (device === undefined) return TestbedMember.start('requester', space, settings);
+        const provider = await TestbedMember.start('provider', space, settings, paced ? undefined : coreOf(member - 1));
+        if (!paced) limit(provider.pid, member, shares[member - 1] as number);
+        return provider;
+      });
       session.#members = (await Promise.allSettled(starts)).flatMap((start) =>
         start.status === 'fulfilled' ? [start.value] : [],
       );
@@ -117,7 +124,8 @@ export class Session {
     try {
       await this.#standStill();
       const predicted = this.#simulated(plan);
-      const dilation = this.#options.dilation ?? chooseDilation(predicted);
+      // What computes really takes its own time.
+      const dilation = this.#options.shares !== undefined ? 1 : (this.#options.dilation ?? chooseDilation(predicted));
       const difference = await this.prepare(plan, 0, dilation);
       const { requester: own, devices } = networkOf(this.#cluster);
       await this.run(
@@ -238,6 +246,7 @@ export class Session {
   async close(): Promise<void> {
     await Promise.all(this.#members.map((member) => member.close()));
     await this.#point?.close();
+    removeQuotas((pid) => pid === process.pid);
     await this.#net.close();
     await rm(this.#folder, { recursive: true, force: true });
   }
