@@ -23,6 +23,7 @@ import { buildZooModel } from '@distredge/zoo';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type Access, AccessPoint, Station } from '../../bench/_testbed/access-point.js';
 import { chooseDilation } from '../../bench/_testbed/dilation.js';
+import { perSecond } from '../../bench/_testbed/dynamic.js';
 import { addressOf, memberAt } from '../../bench/_testbed/namespaces.js';
 import { testbedOptions } from '../../bench/_testbed/options.js';
 import { type Row, summarise } from '../../bench/_testbed/report.js';
@@ -256,6 +257,19 @@ describe('the summary', () => {
   });
 });
 
+it('counts an image that spans two seconds for both, by its share', () => {
+  // Model seconds of 2000 ms as waited.
+  const images = [
+    { began: 0, ended: 1000 },
+    { began: 1000, ended: 2500 },
+    { began: 2500, ended: 4500 },
+  ];
+  const [first, second, ...rest] = perSecond(images, 2, 2);
+  expect(first).toBeCloseTo(1 + 2 / 3, 9);
+  expect(second).toBeCloseTo(1 / 3 + 3 / 4, 9);
+  expect(rest).toEqual([]);
+});
+
 describe('the options', () => {
   it('have a dozen scenarios and more, among them sixteen devices and a shared medium', () => {
     const scenarios = parseScenarios(BUILT_IN);
@@ -274,6 +288,8 @@ describe('the options', () => {
     ['--images', ''],
     ['--access', 'all'],
     ['--budget', '-1'],
+    ['--real', '0'],
+    ['--real', '100,x'],
     ['--what', 'x'],
   ])('refuse %s %s', (option, value) => {
     expect(() => testbedOptions([option, value])).toThrow(DistrEdgeError);
