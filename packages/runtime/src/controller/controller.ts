@@ -416,6 +416,8 @@ class Serving implements Controller {
         } else await this.#planFor(model, asked, reason, since);
       } catch (error) {
         this.#problem(error);
+        // Where nothing has changed meanwhile, the same would fail again at once.
+        if (this.#due === undefined) this.#planLater();
       }
       this.#wake();
     }
@@ -452,9 +454,7 @@ class Serving implements Controller {
         ...(prepareMs === undefined ? {} : { prepareMs }),
       });
     } catch (error) {
-      // Without a culprit, the same plan would fail again at once.
       if (this.#suspect(error, asked)) this.#needPlan('failed');
-      else this.#planLater();
       throw error;
     } finally {
       this.#preparing = [];
@@ -507,6 +507,7 @@ class Serving implements Controller {
 
   /** Plans again after a while, the longer the more often it failed. */
   #planLater(): void {
+    if (this.#closed) return;
     clearTimeout(this.#retry);
     this.#failures += 1;
     const ms = Math.min(BACK_MS * 2 ** (this.#failures - 1), MOST_BACK_MS);
