@@ -70,6 +70,9 @@ export function testbedOptions(args: readonly string[]): TestbedOptions | undefi
   if (unknown !== undefined) throw usage('--planners', `some of ${plannerNames.join(', ')}`, unknown);
   const access = ACCESS.find((name) => name === values.access);
   if (access === undefined) throw usage('--access', `one of ${ACCESS.join(', ')}`, values.access);
+  if (values.real !== undefined && values.dynamic !== undefined) {
+    throw usage('--real', 'not together with --dynamic', values.real);
+  }
   return {
     scenarios: scenariosOf(values.dynamic ?? values.scenarios, values.filter, values.dynamic !== undefined),
     dynamic: values.dynamic !== undefined,
