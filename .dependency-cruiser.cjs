@@ -126,11 +126,19 @@ module.exports = {
       to: { path: 'node_modules/onnxruntime-node/' },
     },
     {
+      name: 'messaging-in-one-folder',
+      comment:
+        'Broker and MQTT client are the matter of the control plane; whoever else needs a message sent uses its bus.',
+      severity: 'error',
+      from: { pathNot: '^packages/runtime/src/controller/' },
+      to: { path: 'node_modules/(aedes|mqtt)/' },
+    },
+    {
       name: 'cli-libraries-in-the-cli',
-      comment: 'Options and image files are the matter of the command line.',
+      comment: 'Options, image files and multicast DNS are the matter of the command line.',
       severity: 'error',
       from: { pathNot: '^apps/cli/' },
-      to: { path: 'node_modules/(commander|sharp)/' },
+      to: { path: 'node_modules/(bonjour-service|commander|sharp)/' },
     },
     coreFolder('onnx', ['graph', 'ops', 'rows', 'plan', 'cost', 'compile']),
     coreFolder('graph', ['rows', 'plan', 'cost', 'compile']),

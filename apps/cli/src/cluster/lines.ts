@@ -8,7 +8,7 @@ export function jsonLine(event: string, facts: object): void {
 }
 
 /** An event of the controller in a sentence. */
-export function sentence(event: ControllerEvent): string {
+function sentence(event: ControllerEvent): string {
   switch (event.type) {
     case 'device':
       return event.change === 'joined'

@@ -7,7 +7,7 @@ import { DistrEdgeError } from '@distredge/core';
 import { formatAddress, parseAddress } from '@distredge/runtime';
 
 /** `$XDG_STATE_HOME/distredge`, or the same under `~/.local/state`: what a user would miss, unlike a cache. */
-export function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
+function stateFolder(env: NodeJS.ProcessEnv = process.env): string {
   const given = env['XDG_STATE_HOME'] ?? '';
   return join(isAbsolute(given) ? given : join(homedir(), '.local', 'state'), 'distredge');
 }

@@ -30,7 +30,7 @@ export type RegistryEvent =
 /** Devices that one controller keeps in mind; as many as a plan may have. */
 export const MAX_DEVICES = 1024;
 /** Models of which one device's profile is remembered. */
-export const MAX_PROFILES = 16;
+const MAX_PROFILES = 16;
 const MAX_LINKS = 65_536;
 
 export const EMPTY_REGISTRY: Registry = { devices: new Map(), links: new Map() };

@@ -70,7 +70,7 @@ export function askedOf(
 }
 
 /** The costs of a device that takes so many times as long as it was measured to. */
-export function paced(costs: DeviceCosts, factor: number): DeviceCosts {
+function paced(costs: DeviceCosts, factor: number): DeviceCosts {
   if (factor === 1) return costs;
   const slower = (table: Float64Array): Float64Array => table.map((ms) => ms * factor);
   return {
