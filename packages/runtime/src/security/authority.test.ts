@@ -209,21 +209,24 @@ describe('a revocation list', () => {
 
   it('counts only with the signature of the own CA, and is refused whatever else it is', async () => {
     const { signer, identity } = cluster.authority;
-    const held = await HeldRevocations.open(identity.ca);
     const good = await makeCrl(signer, 5, ['1f']);
     const [label, ...lines] = good.trim().split('\n');
     const der = Buffer.from(lines.slice(0, -1).join(''), 'base64');
+    let refused = 0;
     for (let at = 0; at < der.length; at++) {
       const spoilt = Buffer.from(der);
       spoilt[at] = (spoilt[at] ?? 0) ^ (1 << (at % 8));
       const text = `${label}\n${spoilt.toString('base64')}\n${lines.at(-1)}\n`;
-      // What changes neither meaning nor signature (the padding of a length, say) may pass; it then says the same.
+      const held = await HeldRevocations.open(identity.ca);
+      // A change outside of what is signed (how the signature is written down, say) may pass; the list then says the same.
       await held.accept(text).then(
-        () => expect([held.version, held.has('1f')]).toEqual([5, true]),
+        () => expect([held.version, [...held.serials]]).toEqual([5, ['1f']]),
         (error: unknown) => expect(error).toMatchObject({ code: 'PEER_REFUSED' }),
       );
+      refused += held.version === 0 ? 1 : 0;
     }
-    expect(held.version).toBe(0);
+    expect(refused).toBeGreaterThan(der.length - 8);
+    const held = await HeldRevocations.open(identity.ca);
     await rejection(held.accept(await makeCrl(foreign.authority.signer, 9, [])), 'PEER_REFUSED');
     for (const text of [
       '',

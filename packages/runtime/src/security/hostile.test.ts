@@ -105,7 +105,7 @@ describe('1,200 mutated conversations of joining', () => {
         claim: async (id: string, proves: (key: Buffer) => boolean) => {
           if (id !== '7A3' || !proves(key)) return 'wrong-code';
           proven += 1;
-          return key;
+          return { key, release: () => undefined };
         },
       },
       admit: async (request: string) => {

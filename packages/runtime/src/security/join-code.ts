@@ -54,6 +54,13 @@ function mistyped(got: string): DistrEdgeError {
 /** Why a code was not accepted. */
 export type CodeRefusal = 'wrong-code' | 'code-used' | 'code-expired' | 'code-dead';
 
+/** A code that was used up. */
+export interface Claim {
+  readonly key: Buffer;
+  /** Opens the code again: for who claimed it and then was given nothing. */
+  release(): void;
+}
+
 interface Entry {
   readonly key: () => Promise<Buffer>;
   readonly expires: number;
@@ -94,10 +101,10 @@ export class CodeBook {
   }
 
   /**
-   * Uses a code up. `proves` looks at a proof with the code's key. Resolves to the key, or to why not; only who has proven to
-   * know a code is told that it is used up or has run out.
+   * Uses a code up, or tells why not. `proves` looks at a proof with the code's key. Only who has proven to know a code is told
+   * that it is used up or has run out; the guess that ends a code hears, like every later one, that it is dead.
    */
-  async claim(id: string, proves: (key: Buffer) => boolean): Promise<Buffer | CodeRefusal> {
+  async claim(id: string, proves: (key: Buffer) => boolean): Promise<Claim | CodeRefusal> {
     const entry = this.#entries.get(id);
     if (entry === undefined) return 'wrong-code';
     const key = await entry.key();
@@ -105,13 +112,19 @@ export class CodeBook {
     if (entry.state === 'dead') return 'code-dead';
     if (!proves(key)) {
       entry.guesses += 1;
-      if (entry.guesses >= MAX_GUESSES && entry.state === 'open') entry.state = 'dead';
-      return 'wrong-code';
+      if (entry.guesses < MAX_GUESSES || entry.state !== 'open') return 'wrong-code';
+      entry.state = 'dead';
+      return 'code-dead';
     }
     if (entry.state === 'used') return 'code-used';
     if (entry.expires <= Date.now()) return 'code-expired';
     entry.state = 'used';
-    return key;
+    return {
+      key,
+      release: () => {
+        entry.state = 'open';
+      },
+    };
   }
 
   #forget(now: number): void {

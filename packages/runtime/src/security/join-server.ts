@@ -11,7 +11,7 @@ import { parseAddress } from '../link/address.js';
 import { bind, remoteOf } from '../link/socket.js';
 import { Authority } from './authority.js';
 import type { JoinEvent, JoinServer, JoinServerOptions } from './contract.js';
-import type { CodeRefusal } from './join-code.js';
+import type { Claim, CodeRefusal } from './join-code.js';
 import { JoinLimits, sourceOf } from './join-limits.js';
 import {
   type Binding,
@@ -112,19 +112,23 @@ export interface JoinContext {
 export async function serveJoin(context: JoinContext, stream: Duplex, remote: string, source: string): Promise<void> {
   const { authority, limits, onEvent } = context;
   const messages = new Messages(stream, remote, context.deadlineMs);
+  let claim: Claim | undefined;
   try {
-    const key = await authenticate(context, messages, source);
+    claim = await authenticate(context, messages, source);
     const { identity, clusterName } = authority;
-    const proof = proofOf(key, 'controller', context.binding, identity.ca);
+    const proof = proofOf(claim.key, 'controller', context.binding, identity.ca);
     messages.write({ type: 'welcome', proof, clusterName, ca: identity.ca });
     const { deviceName, csr } = await messages.read(requestSchema);
     checkName(deviceName, 'device');
     const { deviceId, certificate } = await authority.admit(csr, deviceName);
+    // From here on it is a member, and its code is spent, whether or not it hears so.
+    claim = undefined;
     messages.write({ type: 'issued', certificate, revocations: identity.revocations.pem });
     onEvent({ type: 'joined', remote, deviceId, deviceName });
   } catch (error) {
+    claim?.release();
     const [reason, told] = refusalOf(error);
-    if (reason === 'wrong-code') limits.failed(source);
+    if (reason === 'wrong-code' || reason === 'code-dead') limits.failed(source);
     const message = error instanceof Error ? error.message : String(error);
     onEvent({ type: 'refused', remote, reason, message });
     messages.refuse(told);
@@ -140,12 +144,12 @@ class CodeRefused extends Error {
   }
 }
 
-/** Reads the first message and resolves to the key of the code that it proves to know. */
+/** Reads the first message and uses up the code that it proves to know. */
 async function authenticate(
   { authority, limits, binding }: JoinContext,
   messages: Messages,
   source: string,
-): Promise<Buffer> {
+): Promise<Claim> {
   const { code, proof } = await messages.read(helloSchema);
   // Connections that were open before the limit was reached have no more guesses either.
   if (limits.exhausted(source)) throw new CodeRefused('too-many-attempts');

@@ -140,9 +140,10 @@ describe('joining', () => {
     const { code } = cluster.authority.issueCode();
     const wrong = wrongCode(code);
     for (let i = 0; i < 5; i++) await rejection(tryJoin(address, wrong), 'JOIN_REFUSED');
+    expect(reasons().at(-1)).toBe('code-dead');
     const late = await rejection(tryJoin(address, code), 'JOIN_REFUSED');
     expect(late.message).not.toContain('used');
-    expect(reasons()).toEqual([...Array.from({ length: 5 }, () => 'wrong-code'), 'code-dead']);
+    expect(reasons()).toEqual([...Array.from({ length: 4 }, () => 'wrong-code'), 'code-dead', 'code-dead']);
     // Another code is not concerned.
     await tryJoin(address, cluster.authority.issueCode().code);
   });
@@ -203,6 +204,23 @@ async function guess(address: string): Promise<void> {
   socket.write(framed({ type: 'hello', version: 1, code: '000', proof: '0'.repeat(64) }));
   await closed;
 }
+
+it('a device that breaks off before it has its certificate may use its code again', async () => {
+  const address = await serve();
+  const { code } = cluster.authority.issueCode();
+  const { id, key } = parseCode(code);
+  const socket = await attacker(address);
+  const certificate = socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
+  const exported = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+  const proof = proofOf(await key(), 'device', { exported, certificate });
+  socket.write(framed({ type: 'hello', version: 1, code: id, proof }));
+  await once(socket, 'data');
+  expect((await rejection(tryJoin(address, code), 'JOIN_REFUSED')).message).toContain('used already');
+  socket.destroy();
+  await told(2);
+  await tryJoin(address, code);
+  expect(reasons()).toEqual(['code-used', 'connection', 'joined']);
+});
 
 describe('a machine in the middle', () => {
   /** Listens with a certificate of its own, and does with every connection what `meet` says. */
