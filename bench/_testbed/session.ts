@@ -92,9 +92,16 @@ export class Session {
     const { medium, devices } = scenario.cluster;
     const folder = await makeFolder();
     const path = join(folder, 'access-point');
-    const net = await Testnet.build(devices.length + 1);
-    const point =
-      options.access === 'fair' ? undefined : await AccessPoint.open(path, options.access, medium === 'shared');
+    let point: AccessPoint | undefined;
+    let net: Testnet;
+    try {
+      if (options.access !== 'fair') point = await AccessPoint.open(path, options.access, medium === 'shared');
+      net = await Testnet.build(devices.length + 1);
+    } catch (error) {
+      await point?.close();
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
     const session = new Session({ net, folder, point }, scenario, options);
     try {
       const { shares } = options;
