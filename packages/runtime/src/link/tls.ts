@@ -233,7 +233,8 @@ function handshakeFailure(error: NodeJS.ErrnoException, where: string, secure: b
   if (error instanceof DistrEdgeError) return error;
   if (error.code === 'ECONNRESET' || error.code === 'EPIPE') return dropped(where, secure);
   const got = error.code ?? error.message;
-  const foreign = /^(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|ERR_SSL_.*(CERT|ALERT_UNKNOWN_CA))/.test(got);
+  const foreign =
+    /^(CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|CRL_|INVALID_|PATH_|UNSPECIFIED|ERR_SSL_.*(CERT|UNKNOWN_CA))/.test(got);
   return new DistrEdgeError(foreign ? 'PEER_REFUSED' : 'LINK_FAILED', `No trusted link to ${where}`, {
     where,
     expected: 'TLS 1.3 with a certificate of this cluster',
