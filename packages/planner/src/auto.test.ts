@@ -145,6 +145,17 @@ describe('auto', () => {
     expect(short.latencyMs).toBeLessThan(Number.POSITIVE_INFINITY);
   });
 
+  it('ends long before a large budget where nothing more is found, and uses up a number of plans', async () => {
+    let ms = 0;
+    const now = (): number => ms++;
+    const task = chain([{ rate: 1e6 }, { rate: 10, mbps: 0.1 }], { mbps: 100, latencyMs: 5 });
+    const { latencyMs } = await auto(task, { budgetMs: 1e6, now });
+    expect(ms).toBeLessThan(5000);
+    const counted = await auto(task, { maxEvaluations: 3000, now });
+    expect(counted.evaluations).toBeGreaterThanOrEqual(3000);
+    expect(counted.latencyMs).toBeGreaterThanOrEqual(latencyMs * (1 - 1e-3));
+  });
+
   it('stops when told to, with the best so far', async () => {
     const task = chain([{ rate: 3000 }, { rate: 4000 }]);
     const { plan, evaluations } = await auto(task, { signal: { aborted: true } });

@@ -39,11 +39,17 @@ export interface AutoPlanned extends Planned {
   readonly periodMs: number;
 }
 
-/** Budget where none is given, ms: a share for each device, up to a limit. */
-const DEFAULT_MS = { perDevice: 450, least: 900, most: 45_000 };
+/** Time of the first search where the budget allows for more, ms: a share for each device, within limits. */
+const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
+/** Budget where none is given: so many times that. Seldom used up, for the search ends where it gains little. */
+const DEFAULT_BUDGET = 3;
+/** What a search that goes on takes each time, as a share of the first one. */
+const AGAIN = 0.5;
+/** A stretch of that length that made the plan faster by less than this share was the last one. */
+const WORTH = 0.003;
 /** Below this budget, in ms per device, the baselines are left out: their own searches would use most of it. */
 const BASELINES_FROM = 100;
-/** Most of the budget that looking for starts may take. */
+/** Most of the first search that looking for starts may take. */
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */
 const BASELINES_SHARE = 0.35;
@@ -69,6 +75,11 @@ const CLASSICAL_ROUNDS: readonly Round[] = [
   { survivors: 3, share: 0.2, hot: 0.004 },
   { survivors: 1, share: 0.2, hot: 0.002 },
 ];
+/** Where the search goes on: the best plans once more, from a temperature at which they can still change. */
+const MORE_ROUNDS: readonly Round[] = [
+  { survivors: 3, share: 0.5, hot: 0.003 },
+  { survivors: 1, share: 0.5, hot: 0.001 },
+];
 const COLD = 0.0002;
 /** A plan this close to a bound is as good as optimal. */
 const CLOSE = 1.0005;
@@ -85,8 +96,11 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const geometry = new Geometry(task);
   const form: PlanForm = { classical: options.classical === true };
   const { maxEvaluations = Number.POSITIVE_INFINITY } = options;
-  const usual = Math.min(DEFAULT_MS.most, Math.max(DEFAULT_MS.least, DEFAULT_MS.perDevice * count));
-  const budgetMs = options.budgetMs ?? (maxEvaluations < Number.POSITIVE_INFINITY ? Number.POSITIVE_INFINITY : usual);
+  const firstMs = Math.min(FIRST_MS.most, Math.max(FIRST_MS.least, FIRST_MS.perDevice * count));
+  const counted = maxEvaluations < Number.POSITIVE_INFINITY;
+  const budgetMs = options.budgetMs ?? (counted ? Number.POSITIVE_INFINITY : DEFAULT_BUDGET * firstMs);
+  /** Share of the budget for the first search; a number of plans, if given, is used up. */
+  const first = counted ? 1 : Math.min(1, firstMs / budgetMs);
   const judge = options.simulator ?? simulator(task);
   const evaluator = new Evaluator(judge, geometry, form, {
     budgetMs,
@@ -98,26 +112,38 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const random = new Random(options.seed ?? 1);
   const context: MoveContext = { geometry, random, form, devices: byUse(geometry) };
   const watch = new Watch(options);
-  let pool = await firstPool(evaluator, options, budgetMs, watch);
-  const began = evaluator.done;
-  let at = began;
   const { lowerBoundMs = 0 } = options;
-  for (const { survivors, share, hot } of form.classical ? CLASSICAL_ROUNDS : ROUNDS) {
-    pool = chosen(pool, survivors);
-    const next: Entrant[] = [];
-    const length = ((1 - began) * share) / pool.length;
-    for (const start of pool) {
-      at += length;
-      const others = [...next, ...pool].filter((other) => other !== start).map(({ state }) => state);
-      const steps = annealing(start, evaluator, { ...context, others }, { until: at, hot, cold: COLD });
-      let step = steps.next();
-      while (step.done !== true && evaluator.bestMs > lowerBoundMs * CLOSE) {
-        await watch.pause(evaluator);
-        step = steps.next();
+  let pool = await firstPool(evaluator, options, budgetMs, first, watch);
+  /** Anneals the best of the pool, round after round, until that share of the budget is used. */
+  const search = async (rounds: readonly Round[], until: number): Promise<void> => {
+    const began = evaluator.done;
+    let at = began;
+    for (const { survivors, share, hot } of rounds) {
+      pool = chosen(pool, survivors);
+      const next: Entrant[] = [];
+      const length = ((until - began) * share) / pool.length;
+      for (const start of pool) {
+        at += length;
+        const others = [...next, ...pool].filter((other) => other !== start).map(({ state }) => state);
+        const steps = annealing(start, evaluator, { ...context, others }, { until: at, hot, cold: COLD });
+        let step = steps.next();
+        while (step.done !== true && evaluator.bestMs > lowerBoundMs * CLOSE) {
+          await watch.pause(evaluator);
+          step = steps.next();
+        }
+        next.push({ ...step.value, family: start.family });
       }
-      next.push({ ...step.value, family: start.family });
+      pool = [...next, ...pool];
     }
-    pool = [...next, ...pool];
+  };
+  const rounds = form.classical ? CLASSICAL_ROUNDS : ROUNDS;
+  await search(rounds, first);
+  let until = first;
+  while (until < 1 && evaluator.done < 1) {
+    const before = evaluator.bestMs;
+    until = Math.min(1, until + AGAIN * first);
+    await search(MORE_ROUNDS, until);
+    if (evaluator.bestMs > before * (1 - WORTH)) break;
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
   return {
@@ -133,6 +159,7 @@ async function firstPool(
   evaluator: Evaluator,
   { start: given = [], ...options }: AutoOptions,
   totalMs: number,
+  first: number,
   watch: Watch,
 ): Promise<Entrant[]> {
   const { geometry, form } = evaluator;
@@ -158,15 +185,15 @@ async function firstPool(
       if (form.classical && !isClassical(state)) continue;
       pool.push({ state, cost: evaluator.cost(state), family });
       evaluator.look();
-      if (evaluator.done > STARTS_SHARE) break;
+      if (evaluator.done > STARTS_SHARE * first) break;
       await watch.pause(evaluator);
     }
   }
   if (totalMs / geometry.task.costs.length < BASELINES_FROM) return pool;
   for (const planner of [coedge, mednn, aofl, deeperthings]) {
     evaluator.look();
-    if (evaluator.done > BASELINES_SHARE) break;
-    const budgetMs = (BASELINES_SHARE - evaluator.done) * totalMs;
+    if (evaluator.done > BASELINES_SHARE * first) break;
+    const budgetMs = (BASELINES_SHARE * first - evaluator.done) * totalMs;
     const limit = budgetMs < Number.POSITIVE_INFINITY ? { budgetMs } : {};
     try {
       const { plan } = await planner.plan(geometry.task, {

@@ -50,9 +50,15 @@ function withCut(parts: readonly SearchPart[], i: number, row: number): SearchPa
   parts.forEach((part, at) => {
     const from = at <= i ? Math.min(part.from, row) : at === i + 1 ? row : Math.max(part.from, row);
     const to = at < i ? Math.min(part.to, row) : at === i ? row : Math.max(part.to, row);
-    if (to > from) out.push({ ...part, from, to });
+    if (to > from) out.push(resized(part, from, to));
   });
   return out;
+}
+
+/** The part with these rows. */
+function resized(part: SearchPart, from: number, to: number): SearchPart {
+  if (part.from === from && part.to === to) return part;
+  return { device: part.device, from, to, key: part.key };
 }
 
 /** The boundary of these parts nearest to a fraction of the height, between the same two devices where there is one. */
@@ -305,7 +311,7 @@ function tiled(parts: readonly SearchPart[], weights: readonly number[]): Search
   parts.forEach((part, i) => {
     done += weights[i] as number;
     const to = i === parts.length - 1 ? height : Math.round((done * height) / total);
-    if (to > from) out.push({ ...part, from, to });
+    if (to > from) out.push(resized(part, from, to));
     from = Math.max(from, to);
   });
   return out;

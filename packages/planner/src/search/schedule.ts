@@ -67,33 +67,45 @@ interface Sources {
 /** Remembered as long as a volume lives: states share most of their volumes. */
 const SOURCES = new WeakMap<SearchVolume, Sources>();
 
+/** Working memory of `sourcesOf`: the pairs found for one part. */
+let found = new Int32Array(64);
+
 function sourcesOf(volumes: readonly SearchVolume[], v: number, geometry: Geometry): Sources {
   const volume = volumes[v] as SearchVolume;
   const known = SOURCES.get(volume);
   if (known !== undefined && holds(known, volumes, v)) return known;
-  const back = new Set<number>();
-  const ofPart = volume.parts.map((part) => {
-    const pieces = geometry.needs(volume.start, volume.end, part.from, part.to);
-    const found: number[] = [];
+  const { start, end, parts } = volume;
+  const back: number[] = [];
+  const ofPart: Int32Array[] = [];
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i] as SearchPart;
+    const pieces = geometry.needs(start, end, part.from, part.to);
+    let count = 0;
     for (let at = 0; at < pieces.length; at += 3) {
       const tensor = pieces[at] as number;
       const maker = geometry.producer[tensor] as number;
       if (maker < 0) continue;
       let w = v - 1;
       while ((volumes[w] as SearchVolume).start > maker) w--;
-      back.add(v - w);
+      if (!back.includes(v - w)) back.push(v - w);
       const made = volumes[w] as SearchVolume;
       const rows = geometry.rows(made.end);
+      if (found.length < count + 2 * made.parts.length) {
+        const larger = new Int32Array(2 * (count + 2 * made.parts.length));
+        larger.set(found);
+        found = larger;
+      }
       for (let j = 0; j < made.parts.length; j++) {
         const other = made.parts[j] as SearchPart;
         if (geometry.share(tensor, other.from, rows) >= (pieces[at + 2] as number)) break;
-        if (geometry.share(tensor, other.to, rows) > (pieces[at + 1] as number)) found.push(v - w, j);
+        if (geometry.share(tensor, other.to, rows) <= (pieces[at + 1] as number)) continue;
+        found[count++] = v - w;
+        found[count++] = j;
       }
     }
-    return Int32Array.from(found);
-  });
-  const steps = [...back];
-  const sources = { made: steps.map((step) => volumes[v - step] as SearchVolume), back: steps, ofPart };
+    ofPart.push(found.slice(0, count));
+  }
+  const sources = { made: back.map((step) => volumes[v - step] as SearchVolume), back, ofPart };
   SOURCES.set(volume, sources);
   return sources;
 }
