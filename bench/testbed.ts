@@ -8,7 +8,7 @@ import { plansFor } from './_testbed/plans.js';
 import { realTask } from './_testbed/quota.js';
 import { dynamicLine, EXACT, HEADER, lineOf, linesOf, type Row, summarise } from './_testbed/report.js';
 import { Session } from './_testbed/session.js';
-import { zooWorkload } from './_workloads.js';
+import { processorMs, zooWorkload } from './_workloads.js';
 
 /** The end that was asked for by a signal: nothing new begins. */
 const ending = new AbortController();
@@ -43,7 +43,8 @@ async function measureScenario(scenario: Scenario, options: TestbedOptions, add:
     shares === undefined
       ? taskOf(zooWorkload(model), cluster)
       : await realTask(model, cluster, shares.slice(0, cluster.devices.length));
-  const planning = { budgetMs: options.budgetMs, seed: options.seed, signal: ending.signal };
+  // By processor time: other programs do not make plans worse.
+  const planning = { budgetMs: options.budgetMs, seed: options.seed, signal: ending.signal, now: processorMs };
   const { plans, failed } = await plansFor(task, options.planners, planning, (name) => status(`${id}: ${name} plans`));
   for (const { planner, error } of failed) add({ scenario: id, planners: [planner], error: factsOf(error) });
   try {

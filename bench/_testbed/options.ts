@@ -19,7 +19,7 @@ device of the scenario would be done. Time is dilated, so that this machine keep
   --scenarios FILE   scenarios, as for "distredge bench planners" (default: a dozen that are built in)
   --filter RE        only scenarios whose name matches
   --planners LIST    some of ${plannerNames.join(', ')} (default: all but osds)
-  --budget S         seconds that each search may take (default 2)
+  --budget S         seconds of processor time that each search may take (default 2)
   --seed N           seed of the searches (default 1)
   --images N         images for each plan; their median counts, one more before them does not (default 5)
   --dilation X       rates divided and times multiplied by this (default: chosen for each plan from its events, its bytes, and
