@@ -149,6 +149,15 @@ describe('an identity on disk', () => {
     await rejection(loadIdentity(join(cluster.folder, 'readable')), 'IDENTITY_INVALID');
   });
 
+  it('is kept in no folder that others may write to', async () => {
+    const folder = join(cluster.folder, 'shared');
+    await mkdir(folder);
+    await chmod(folder, 0o777);
+    await rejection(createClusterAuthority(folder, { clusterName: 'Home' }), 'IDENTITY_INVALID');
+    expect((await stat(folder)).mode & 0o777).toBe(0o777);
+    expect(await readdir(folder)).toEqual([]);
+  });
+
   it('is refused once it has ended, before it begins, and once it knows that it was revoked', async () => {
     const device = await cluster.device('ended');
     const folder = join(cluster.folder, 'ended');
@@ -210,22 +219,18 @@ describe('a revocation list', () => {
   it('counts only with the signature of the own CA, and is refused whatever else it is', async () => {
     const { signer, identity } = cluster.authority;
     const good = await makeCrl(signer, 5, ['1f']);
+    const readCrlText = async (text: string) => (await HeldRevocations.open(identity.ca)).accept(text);
+    expect(await readCrlText(good)).toBe(true);
     const [label, ...lines] = good.trim().split('\n');
     const der = Buffer.from(lines.slice(0, -1).join(''), 'base64');
-    let refused = 0;
     for (let at = 0; at < der.length; at++) {
       const spoilt = Buffer.from(der);
       spoilt[at] = (spoilt[at] ?? 0) ^ (1 << (at % 8));
-      const text = `${label}\n${spoilt.toString('base64')}\n${lines.at(-1)}\n`;
-      const held = await HeldRevocations.open(identity.ca);
-      // A change outside of what is signed (how the signature is written down, say) may pass; the list then says the same.
-      await held.accept(text).then(
-        () => expect([held.version, [...held.serials]]).toEqual([5, ['1f']]),
-        (error: unknown) => expect(error).toMatchObject({ code: 'PEER_REFUSED' }),
-      );
-      refused += held.version === 0 ? 1 : 0;
+      await rejection(readCrlText(`${label}\n${spoilt.toString('base64')}\n${lines.at(-1)}\n`), 'PEER_REFUSED');
     }
-    expect(refused).toBeGreaterThan(der.length - 8);
+    for (const longer of [Buffer.concat([der, Buffer.alloc(1)]), der.subarray(0, -1), der.subarray(1)]) {
+      await rejection(readCrlText(`${label}\n${longer.toString('base64')}\n${lines.at(-1)}\n`), 'PEER_REFUSED');
+    }
     const held = await HeldRevocations.open(identity.ca);
     await rejection(held.accept(await makeCrl(foreign.authority.signer, 9, [])), 'PEER_REFUSED');
     for (const text of [

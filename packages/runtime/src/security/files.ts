@@ -2,21 +2,32 @@
  * Private files: readable by their owner only, and replaced whole or not at all. Keys are kept in these.
  */
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir, open, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
 
 /** No file of ours is near this size. */
 const MAX_BYTES = 16 * 2 ** 20;
 
-/** Makes a folder, for its owner only. Throws `FILE`. */
+/**
+ * Makes a folder, for its owner only; one that is there stays as it is. Throws `IDENTITY_INVALID` where others may write to it, who
+ * could then replace what is kept there, and `FILE` where it cannot be made.
+ */
 export async function makePrivateFolder(folder: string): Promise<void> {
+  let mode: number;
   try {
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    await chmod(folder, 0o700);
+    ({ mode } = await stat(folder));
   } catch (cause) {
     throw fileError(folder, 'could not be made a private folder', cause);
   }
+  if (process.platform === 'win32' || (mode & 0o022) === 0) return;
+  throw new DistrEdgeError('IDENTITY_INVALID', `Other users of this machine may write to ${folder}`, {
+    where: folder,
+    expected: 'a folder of its own, with permissions 700',
+    got: (mode & 0o777).toString(8),
+    hint: `give another folder, or: chmod 700 '${folder}'`,
+  });
 }
 
 /** Writes a file so that a reader, also after a crash, finds the old or the new content. Throws `FILE`. */

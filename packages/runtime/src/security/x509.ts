@@ -2,7 +2,7 @@
  * Certificates, requests and revocation lists as bytes: everything that needs an X.509 library. All keys are ECDSA on P-256, all
  * signatures SHA-256. Nothing in here decides whom to trust.
  */
-import { randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { type KeyObject, randomBytes, verify, webcrypto, X509Certificate } from 'node:crypto';
 import { DistrEdgeError } from '@distredge/core';
 
 type Library = typeof import('@peculiar/x509');
@@ -176,17 +176,48 @@ export interface CrlFacts {
 
 /** Reads a list (PEM) that the CA (PEM) signed. Rejects, with whatever error, where it is none or another's. */
 export async function readCrl(text: string, ca: string): Promise<CrlFacts> {
+  const der = derOf('X509 CRL', text);
+  checkSigned(der, new X509Certificate(ca).publicKey);
   const x509 = await library();
-  const crl = new x509.X509Crl(derOf('X509 CRL', text));
-  const issuer = new x509.X509Certificate(ca);
-  if (!(await crl.verify({ publicKey: issuer.publicKey })))
-    throw new Error('it is not signed by the CA of this cluster');
+  const crl = new x509.X509Crl(der);
   const number = crl.extensions.find((extension) => extension.type === CRL_NUMBER)?.value;
   if (number === undefined) throw new Error('it has no number');
   return {
     version: readDerInteger(new Uint8Array(number)),
     serials: new Set(crl.entries.map((entry) => plainSerial(entry.serialNumber))),
   };
+}
+
+/** The algorithm of our signatures, as DER: ecdsa-with-SHA256. */
+const SIGNED_WITH: Buffer = Buffer.from('300a06082a8648ce3d040302', 'hex');
+
+/**
+ * Checks the signature of a list, and that no byte of it could be otherwise: what is not signed is fixed. So a list that is
+ * accepted here is one that OpenSSL accepts.
+ */
+function checkSigned(der: Buffer, key: KeyObject): void {
+  const whole = derValue(der, 0, 0x30);
+  const signed = derValue(der, whole.start, 0x30);
+  const algorithm = der.subarray(signed.end, signed.end + SIGNED_WITH.length);
+  const signature = derValue(der, signed.end + SIGNED_WITH.length, 0x03);
+  const bytes = der.subarray(signature.start + 1, signature.end);
+  const framed = whole.end === der.length && signature.end === der.length && der[signature.start] === 0;
+  if (!framed || !algorithm.equals(SIGNED_WITH)) throw new Error('it is not signed as the CA signs');
+  if (!verify('sha256', der.subarray(whole.start, signed.end), key, bytes)) {
+    throw new Error('it is not signed by the CA of this cluster');
+  }
+}
+
+/** Where the value at `at` begins and ends; it has this tag, and a length written as briefly as can be. */
+function derValue(der: Buffer, at: number, tag: number): { readonly start: number; readonly end: number } {
+  const first = der[at + 1] ?? 0;
+  const more = first < 0x80 ? 0 : first - 0x80;
+  const start = at + 2 + more;
+  if (der[at] !== tag || more > 4 || start > der.length || first === 0x80) throw new Error('it is no DER');
+  const length = more === 0 ? first : der.readUIntBE(at + 2, more);
+  const brief = more === 0 || (der[at + 2] !== 0 && length >= 0x80);
+  if (!brief || start + length > der.length) throw new Error('it is no DER');
+  return { start, end: start + length };
 }
 
 /** The serial number of a certificate (PEM). */
