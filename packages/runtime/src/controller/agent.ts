@@ -202,12 +202,11 @@ class Member {
       this.#options.log?.(`an order was refused: ${error instanceof Error ? error.message : String(error)}`);
       return;
     }
-    if (order.kind === 'ping') void this.#answer(order.request, undefined);
-    else this.#work = this.#work.then(() => this.#carryOut(order));
+    this.#work = this.#work.then(() => this.#carryOut(order));
   }
 
   /** Never rejects: what goes wrong is the answer. */
-  async #carryOut(order: Exclude<Order, { kind: 'ping' }>): Promise<void> {
+  async #carryOut(order: Order): Promise<void> {
     try {
       if (this.#stop.signal.aborted) return;
       if (order.kind === 'profile') await this.#profile(order);

@@ -130,6 +130,8 @@ class MqttBus implements Bus {
   readonly #client: MqttClient;
   readonly #states = new Map<string, Uint8Array>();
   readonly #handlers = new Map<string, Set<BusHandler>>();
+  /** What `onState` was told last. */
+  #told = false;
   #lastError: Error | undefined;
   #closed = false;
 
@@ -166,7 +168,8 @@ class MqttBus implements Bus {
       this.#lastError = error;
     });
     this.#client.on('connect', () => this.#again());
-    this.#client.on('close', () => options.onState?.(false));
+    // Every attempt to come back that fails closes, too.
+    this.#client.on('close', () => this.#tell(false));
     this.#client.on('message', (topic, payload) => this.#heard(topic, payload));
   }
 
@@ -233,7 +236,13 @@ class MqttBus implements Bus {
       this.#say(topic, payload);
       if (payload.byteLength === 0) this.#states.delete(topic);
     }
-    this.#options.onState?.(true);
+    this.#tell(true);
+  }
+
+  #tell(connected: boolean): void {
+    if (this.#told === connected) return;
+    this.#told = connected;
+    this.#options.onState?.(connected);
   }
 
   async publish(topic: string, payload: Uint8Array): Promise<void> {

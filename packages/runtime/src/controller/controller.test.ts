@@ -239,6 +239,27 @@ describe('a controller', () => {
     for (const count of await Promise.all(streams)) expect(count).toBeGreaterThan(0);
   });
 
+  it('answers a stream in order, several images at once, also when a device leaves meanwhile', async () => {
+    const controller = await control({ inFlight: 3 });
+    await device(controller, 'a', 1);
+    const b = await device(controller, 'b', 2);
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    const got: number[] = [];
+    let leaving: Promise<void> | undefined;
+    function* images() {
+      for (let image = 0; image < 60; image++) {
+        if (image === 20) leaving = b.close();
+        yield inputs;
+      }
+    }
+    for await (const { index, outputs } of controller.stream(images())) {
+      got.push(index);
+      expect([halves(1, 2), all(1), all(WHOLE)].map((right) => right.join())).toContain(rows(outputs).join());
+    }
+    expect(got).toEqual(Array.from({ length: 60 }, (_, index) => index));
+    await leaving;
+  });
+
   it('keeps a plan that no other one beats by enough', async () => {
     let plans = 0;
     const alone: PlanFunction = async ({ costs }) => {

@@ -13,15 +13,18 @@ import {
   type PlanningTask,
   type SimulatedRun,
   simulator,
+  type Tensor,
   toPlan,
   type Workload,
   type WorkPlan,
 } from '@distredge/core';
 import type { Transport } from '../link/link.js';
+import { answers } from '../probe.js';
 import { modelHash } from '../profile/measure.js';
 import { within } from '../protocol.js';
-import { type Cluster, connect } from '../requester.js';
+import { tryConnect } from '../requester.js';
 import type { Identity } from '../security/index.js';
+import { type Images, type StreamOptions, type StreamResult, streamImages } from '../stream.js';
 import { startBroker } from './broker.js';
 import type { Endpoint } from './bus.js';
 import { Directory } from './directory.js';
@@ -75,6 +78,8 @@ export interface ControllerOptions {
   readonly requestMs?: number | undefined;
   /** A provider that does not answer for so long is lost. Default 2000 ms. */
   readonly silenceMs?: number | undefined;
+  /** Images that may be under way at once. Default 1: the least memory on the devices. */
+  readonly inFlight?: number | undefined;
   readonly keepaliveS?: number | undefined;
   /** Share by which a new plan must be faster. Default 0.03. */
   readonly margin?: number | undefined;
@@ -107,6 +112,8 @@ export interface Controller {
    * (default 60000), with `SHAPE_MISMATCH` for wrong inputs, and with what `whole` rejects with.
    */
   infer(inputs: Tensors, options?: { readonly deadlineMs?: number }): Promise<Inferred>;
+  /** Answers a stream of images, in their order. Each is finished as `infer` finishes it. */
+  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
   /** Resolves once at least so many devices are measured and a plan for them is in force; at once for 0. Rejects with `DEADLINE`. */
   ready(devices: number, deadlineMs: number): Promise<void>;
   close(): Promise<void>;
@@ -133,12 +140,10 @@ const TRIES = 2;
 /** A device that failed is asked whether it is back after so long, and then less and less often. */
 const BACK_MS = 1000;
 const MOST_BACK_MS = 30_000;
-const PING_MS = 1000;
+const PROBE_MS = 2000;
 /** No traces are asked for more often than this. */
 const TRACE_MS = 200;
 const DIAL_MS = 5000;
-/** How often a plan without images is asked whether its devices are there. */
-const HEALTH_MS = 500;
 /** On top of what an order is given to do. */
 const ORDER_SLACK_MS = 60_000;
 
@@ -168,7 +173,7 @@ class Serving implements Controller {
   /** How much longer than profiled a device takes. */
   readonly #pace = new Map<string, number>();
   /** Devices that failed on the data links, until they answer again. */
-  readonly #suspects = new Map<string, { readonly session: string; timer: NodeJS.Timeout }>();
+  readonly #suspects = new Map<string, { timer: NodeJS.Timeout }>();
   readonly #busy = new Set<string>();
   /** Devices that could not measure the model, by their session. */
   readonly #unmeasured = new Map<string, string>();
@@ -179,8 +184,7 @@ class Serving implements Controller {
   /** Plans that could not be prepared, one after another. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
-  #health: NodeJS.Timeout | undefined;
-  #looking = false;
+  readonly #ending = new AbortController();
   /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
   #preparing: readonly string[] = [];
   readonly #changes = new Set<() => void>();
@@ -228,7 +232,6 @@ class Serving implements Controller {
     }
     if (model !== undefined && this.#model !== undefined) {
       const { name, bytes, shapes, size } = model;
-      this.#health = setInterval(() => void this.#lookAfter(), HEALTH_MS);
       directory.state(
         { kind: 'model', hash: this.#model.hash },
         packModel({
@@ -302,8 +305,10 @@ class Serving implements Controller {
 
   /** No image begins on this plan any more; those under way may end there. */
   #abandon(generation: Generation, reason: PlanReason): void {
-    if (this.#current === generation) this.#current = undefined;
     generation.retire();
+    // Of several images that fail together, the first one has seen to it.
+    if (this.#current !== generation) return;
+    this.#current = undefined;
     this.#needPlan(reason);
   }
 
@@ -370,7 +375,7 @@ class Serving implements Controller {
         if (from === CONTROLLER) await this.#directory.measureLink(to, linkMs);
         else {
           const peers = [{ id: to, address }];
-          await this.#directory.order(from, { kind: 'links', peers, deadlineMs: linkMs }, linkMs + PING_MS);
+          await this.#directory.order(from, { kind: 'links', peers, deadlineMs: linkMs }, linkMs + PROBE_MS);
         }
         measured = true;
       } catch (error) {
@@ -441,32 +446,36 @@ class Serving implements Controller {
       }
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
-    const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000 } = this.#options;
-    let cluster: Cluster;
+    const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = this.#options;
+    let generation: Generation | undefined;
     this.#preparing = asked.ids;
-    try {
-      cluster = await connect(compile(model.graph, plan, model.analysis), {
-        transport,
-        addresses: asked.addresses,
-        deadlineMs: DIAL_MS,
-        silenceMs,
-        requestMs,
-        ...(prepareMs === undefined ? {} : { prepareMs }),
-      });
-    } catch (error) {
-      if (this.#suspect(error, asked)) this.#needPlan('failed');
-      throw error;
-    } finally {
+    const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {
+      transport,
+      addresses: asked.addresses,
+      deadlineMs: DIAL_MS,
+      silenceMs,
+      requestMs,
+      inFlight,
+      signal: this.#ending.signal,
+      failed: (error) => {
+        if (generation !== undefined) this.#giveUp(generation, error);
+      },
+      ...(prepareMs === undefined ? {} : { prepareMs }),
+    }).finally(() => {
       this.#preparing = [];
+    });
+    if ('error' in attempt) {
+      if (this.#suspect(attempt.lost, asked.ids)) this.#needPlan('failed');
+      throw attempt.error;
     }
     this.#failures = 0;
-    const generation = new Generation({
+    generation = new Generation({
       number: ++this.#generations,
       ids: asked.ids,
       work,
       plan,
       predicted: judge.run(work),
-      cluster,
+      cluster: attempt.cluster,
     });
     if (this.#closed) {
       await generation.close();
@@ -574,16 +583,14 @@ class Serving implements Controller {
 
   // What failed.
 
-  /** Leaves the device that an error names out of plans until it answers again. Returns whether it names one. */
-  #suspect(error: unknown, { ids, addresses }: Pick<Asked, 'ids' | 'addresses'>): boolean {
-    const where = error instanceof DistrEdgeError ? (error.where ?? '') : '';
-    const index = addresses.findIndex((address) => ` ${where.replaceAll(',', ' ')} `.includes(` ${address} `));
-    const id = ids[index];
-    const session = id === undefined ? undefined : this.registry().devices.get(id)?.announcement?.session;
-    if (id === undefined || session === undefined || this.#closed) return false;
-    if (this.#suspects.has(id)) return true;
-    this.#suspects.set(id, { session, timer: this.#askLater(id, BACK_MS) });
-    return true;
+  /** Leaves devices that are to blame out of plans until they answer again. Returns whether there are any. */
+  #suspect(lost: ReadonlySet<number>, ids: readonly string[]): boolean {
+    for (const index of lost) {
+      const id = ids[index];
+      if (id === undefined || this.#suspects.has(id) || this.#closed) continue;
+      this.#suspects.set(id, { timer: this.#askLater(id, BACK_MS) });
+    }
+    return lost.size > 0;
   }
 
   #askLater(id: string, ms: number): NodeJS.Timeout {
@@ -594,14 +601,13 @@ class Serving implements Controller {
     const suspect = this.#suspects.get(id);
     if (suspect === undefined || this.#closed) return;
     const device = this.registry().devices.get(id);
-    try {
-      if (device === undefined || !isOnline(device)) throw new DistrEdgeError('PROVIDER_LOST', 'it is not there');
-      await this.#directory.order(id, { kind: 'ping' }, PING_MS);
-      if (this.#trust(id)) this.#needPlan('joined');
-    } catch {
-      if (this.#suspects.get(id) === suspect && !this.#closed)
-        suspect.timer = this.#askLater(id, Math.min(2 * ms, MOST_BACK_MS));
-    }
+    const there =
+      device?.announcement !== undefined &&
+      isOnline(device) &&
+      (await answers(this.#options.transport, device.announcement.address, PROBE_MS));
+    if (this.#suspects.get(id) !== suspect || this.#closed) return;
+    if (!there) suspect.timer = this.#askLater(id, Math.min(2 * ms, MOST_BACK_MS));
+    else if (this.#trust(id)) this.#needPlan('joined');
   }
 
   /** Plans with a device again; whether it was suspected. */
@@ -610,21 +616,13 @@ class Serving implements Controller {
     return this.#suspects.delete(id);
   }
 
-  /** Between images, notices that a plan has lost a device before an image does. */
-  async #lookAfter(): Promise<void> {
-    const generation = this.#current;
-    if (generation === undefined || generation.inFlight > 0 || this.#looking) return;
-    this.#looking = true;
-    const error = await generation.broken();
-    this.#looking = false;
-    if (error !== undefined && this.#current === generation && !this.#closed) this.#giveUp(generation, error);
-  }
-
-  /** A plan failed: its devices are planned for anew, without the one that the error names. */
+  /** A plan failed: its devices are planned for anew, without those that are to blame. */
   #giveUp(generation: Generation, error: unknown): void {
-    const { ids } = generation.facts;
-    const addresses = ids.map((id) => this.registry().devices.get(id)?.announcement?.address ?? '-');
-    if (this.#current === generation) this.#suspect(error, { ids, addresses });
+    const { cluster, ids } = generation.facts;
+    if (this.#current === generation && !this.#closed) {
+      this.#suspect(cluster.lost, ids);
+      if (generation.inFlight === 0) this.#problem(error);
+    }
     this.#abandon(generation, 'failed');
     void generation.close();
   }
@@ -643,6 +641,12 @@ class Serving implements Controller {
       () => this.#options.cluster,
     );
     return { outputs, generation, ms: performance.now() - started };
+  }
+
+  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined> {
+    const infer = async (inputs: Tensors): Promise<Record<string, Tensor>> =>
+      (await this.infer(inputs)).outputs as Record<string, Tensor>;
+    return streamImages([{ inFlight: this.#options.inFlight ?? 1, infer }], images, options);
   }
 
   async #answer(inputs: Tensors, left: () => number): Promise<{ outputs: Tensors; generation: number }> {
@@ -721,7 +725,7 @@ class Serving implements Controller {
     for (const { timer } of this.#suspects.values()) clearTimeout(timer);
     this.#suspects.clear();
     clearTimeout(this.#retry);
-    clearInterval(this.#health);
+    this.#ending.abort();
     this.#wake();
     const current = this.#current;
     this.#current = undefined;

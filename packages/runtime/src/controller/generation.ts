@@ -60,15 +60,6 @@ export class Generation {
     return this.facts.cluster.trace().catch(() => undefined);
   }
 
-  /** Why no image can be run here any more; undefined where one can. */
-  async broken(): Promise<unknown> {
-    if (this.#closed !== undefined) return undefined;
-    return this.facts.cluster.trace().then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-  }
-
   /** No image begins here any more; those under way are finished. */
   retire(): void {
     this.#retired = true;

@@ -79,7 +79,6 @@ const order = z.discriminatedUnion('kind', [
     peers: z.array(z.strictObject({ id: name, address })).max(1024),
     deadlineMs: z.number().min(1).max(600_000),
   }),
-  z.strictObject({ version, kind: z.literal('ping'), request: name }),
 ]);
 
 const failure = z.strictObject({
@@ -190,8 +189,7 @@ export type Order =
       readonly request: string;
       readonly peers: readonly { readonly id: string; readonly address: string }[];
       readonly deadlineMs: number;
-    }
-  | { readonly version: typeof MESSAGE_VERSION; readonly kind: 'ping'; readonly request: string };
+    };
 
 /** That an order was carried out, or why not. */
 export interface Answer {
