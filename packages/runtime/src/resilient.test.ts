@@ -161,6 +161,22 @@ describe('a cluster that outlives its devices', () => {
     expect(scene.turns.some((turn) => turn.type === 'lost' && /tired/.test(turn.error.message))).toBe(true);
   });
 
+  it('runs an image whole that is late though nobody is gone', async () => {
+    scene = new Scene();
+    let stuck = true;
+    for (const device of [0, 1, 2])
+      await scene.start(device, (_, what) =>
+        what === 'run' && stuck ? new Promise<never>(() => undefined) : undefined,
+      );
+    const cluster = await scene.connect({ requestMs: 100 });
+    expect((await cluster.infer(inputs))[OUTPUT]).toBe(WHOLE);
+    expect(scene.wholes).toHaveLength(1);
+    expect(scene.turns[1]).toMatchObject({ type: 'lost', devices: [], error: { code: 'DEADLINE' } });
+    stuck = false;
+    await until(() => cluster.devices.length === 3);
+    expect(devicesOf(await cluster.infer(inputs))).toBe(3);
+  });
+
   it('does not wait longer than its patience for a new program', async () => {
     await three();
     let later: (() => void) | undefined;

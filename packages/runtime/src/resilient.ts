@@ -144,7 +144,8 @@ class Resilient implements ResilientCluster {
         return await running.cluster.infer(inputs);
       } catch (error) {
         if (error instanceof DistrEdgeError && CALLERS_FAULT.has(error.code)) throw error;
-        tries += 1;
+        // Another program might take as long again, and the caller waits.
+        tries = isLate(error) ? MAX_PROGRAMS : tries + 1;
         this.#failed(running, error);
       } finally {
         running.busy -= 1;
@@ -326,6 +327,11 @@ class Resilient implements ResilientCluster {
     await Promise.all([this.#changing, this.#turn]);
     await Promise.all(this.#running.map(({ cluster }) => cluster.close()));
   }
+}
+
+/** Whether an image was not done in time though nobody was lost: a device or a link may be slow, not gone. */
+function isLate(error: unknown): boolean {
+  return error instanceof DistrEdgeError && error.code === 'DEADLINE';
 }
 
 /** Closes a cluster once its images are done; those that are about to be handed in are waited for, too. */
