@@ -38,7 +38,7 @@ const schema: z.ZodType<IdentityRecord & { readonly version: 1 }> = z.strictObje
  * Makes an identity of its parts, having checked that they belong together and are valid now. Throws `IDENTITY_INVALID`; `where`
  * says where the parts come from.
  */
-export function identityOf(record: IdentityRecord, revocations: HeldRevocations, where: string): Identity {
+function identityOf(record: IdentityRecord, revocations: HeldRevocations, where: string): Identity {
   let certificate: X509Certificate;
   let ca: X509Certificate;
   let clusterId: string;

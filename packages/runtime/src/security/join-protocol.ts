@@ -22,7 +22,7 @@ export const JOIN_ALPN = 'distredge-join/1';
 /** Label of the exported keying material. */
 export const EXPORTER_LABEL = 'EXPORTER-distredge-join';
 /** Largest message, in bytes; `issued` may carry a long revocation list. */
-export const MAX_MESSAGE_BYTES: number = 64 * 1024;
+const MAX_MESSAGE_BYTES: number = 64 * 1024;
 export const MAX_ISSUED_BYTES: number = MAX_CRL_BYTES + MAX_MESSAGE_BYTES;
 
 const hex32: z.ZodString = z.string().regex(/^[0-9a-f]{64}$/);
