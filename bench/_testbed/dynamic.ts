@@ -27,6 +27,8 @@ import { Session, type SessionOptions } from './session.js';
 const BUDGET_MS = 80;
 const CLAIRVOYANT_MS = 300;
 const FIRST_MS = 2000;
+/** By how much slower than for single images: here the mean counts, with every image that something disturbed. */
+const SLOWER = 2;
 /** Every plan is loaded on all its devices: more need more memory than most machines have. */
 const MAX_PLANS = 24;
 
@@ -79,7 +81,7 @@ export async function measureDynamic(
   const session = await Session.open({ cluster, model, task }, options);
   opened(session);
   const chosen = plans.map((plan) => chooseDilation(simulator(task).run(fromPlan(task.workload, plan))));
-  const dilation = options.dilation ?? Math.max(...chosen);
+  const dilation = options.dilation ?? Math.ceil(SLOWER * Math.max(...chosen));
   let difference = 0;
   for (const [slot, plan] of plans.entries()) {
     tell(`prepares plan ${slot + 1} of ${plans.length}`);
