@@ -3,7 +3,6 @@
  * network can announce anything, and only the code proves a controller.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { Bonjour } from 'bonjour-service';
 import { onEnd } from '../lifecycle.js';
 
 const TYPE = 'distredge';
@@ -15,7 +14,8 @@ export interface FoundCluster {
 }
 
 /** Tells the local network of a cluster until the command ends. That this cannot be done is no error. */
-export function advertise({ name, port }: { readonly name: string; readonly port: number }): void {
+export async function advertise({ name, port }: { readonly name: string; readonly port: number }): Promise<void> {
+  const { Bonjour } = await import('bonjour-service');
   const bonjour = new Bonjour({}, () => undefined);
   bonjour.publish({ name: `${name}-${process.pid}`, type: TYPE, port, txt: { cluster: name } });
   onEnd(
@@ -34,6 +34,7 @@ const MOST = 256;
 
 /** Clusters that answer within so long. Rejects with `LINK_FAILED` where there is no network to ask. */
 export async function browse(ms: number): Promise<FoundCluster[]> {
+  const { Bonjour } = await import('bonjour-service');
   const found = new Map<string, FoundCluster>();
   let failure: unknown;
   const bonjour = new Bonjour({}, (error: unknown) => {

@@ -135,7 +135,8 @@ async function up(path: string | undefined, options: Options): Promise<void> {
       },
       log,
     );
-    if (!isLoopback(parseAddress(listens).host)) advertise({ name: options.cluster, port: parseAddress(address).port });
+    if (!isLoopback(parseAddress(listens).host))
+      await advertise({ name: options.cluster, port: parseAddress(address).port });
   }
   if (model !== undefined) await serve(controller, model, options);
   if (!options.once) await new Promise(() => undefined);

@@ -6,7 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
-import { Aedes, type Client, type PublishPacket } from 'aedes';
+import type { Client, PublishPacket } from 'aedes';
 import { formatAddress, isLoopback, parseAddress } from '../link/address.js';
 import { guardSocket, type Identity, tlsOptionsFor } from '../security/index.js';
 import { MAX_PAYLOAD } from './messages.js';
@@ -54,6 +54,8 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     });
   }
   const rules = new Rules(options);
+  // Loaded here: most commands need no broker.
+  const { Aedes } = await import('aedes');
   const aedes = await Aedes.createBroker({
     connectTimeout: HELLO_MS,
     maxTopicLevels: 8,

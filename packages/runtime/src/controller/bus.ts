@@ -7,7 +7,7 @@ import { connect as netConnect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { connect as tlsConnect } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
-import { MqttClient } from 'mqtt';
+import type { MqttClient } from 'mqtt';
 import { isLoopback, parseAddress } from '../link/address.js';
 import { within } from '../protocol.js';
 import { guardSocket, type Identity, tlsOptionsFor } from '../security/index.js';
@@ -115,7 +115,9 @@ export function brokerEndpoint(text: string, ca?: string): Endpoint {
 
 /** Connects. Rejects with `LINK_FAILED` and why, or `DEADLINE`. */
 export async function openBus(options: BusOptions): Promise<Bus> {
-  const bus = new MqttBus(options);
+  // Loaded here: most commands need no bus.
+  const mqtt = await import('mqtt');
+  const bus = new MqttBus(mqtt.MqttClient, options);
   try {
     await bus.ready();
     return bus;
@@ -135,10 +137,10 @@ class MqttBus implements Bus {
   #lastError: Error | undefined;
   #closed = false;
 
-  constructor(options: BusOptions) {
+  constructor(Client: typeof MqttClient, options: BusOptions) {
     this.#options = options;
     const { endpoint, clientId, will, keepaliveS = KEEPALIVE_S, deadlineMs = DEADLINE_MS } = options;
-    this.#client = new MqttClient(
+    this.#client = new Client(
       () => {
         const stream = guardPackets(endpoint.open(), MAX_PACKET_BYTES);
         stream.on('error', (error: Error) => {
