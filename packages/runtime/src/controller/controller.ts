@@ -37,8 +37,9 @@ import { pairsToMeasure } from './network.js';
 import { type DeviceRecord, isOnline, linkKey, onlineDevices, type Registry, type RegistryEvent } from './registry.js';
 import { type Asked, askedOf, moved, plannable, type ServedModel } from './task.js';
 import { CONTROLLER, checkName } from './topics.js';
+import { linksFromTraffic, TrafficWatch } from './traffic.js';
 
-/** Finds a plan. `urgent`: images wait for it. `start`: plans that are good to begin with. */
+/** Finds a plan. `urgent`: images wait for it, or are slower than they need be. `start`: plans that are good to begin with. */
 export type PlanFunction = (
   task: PlanningTask,
   options: { readonly urgent: boolean; readonly start: readonly WorkPlan[] },
@@ -83,7 +84,7 @@ export interface ControllerOptions {
   readonly keepaliveS?: number | undefined;
   /** Share by which a new plan must be faster. Default 0.03. */
   readonly margin?: number | undefined;
-  /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 5. */
+  /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 3. */
   readonly drift?: { readonly threshold?: number; readonly window?: number } | undefined;
   readonly onEvent?: ((event: ControllerEvent) => void) | undefined;
   /** What the broker and hostile messages had refused, for logs. */
@@ -142,7 +143,7 @@ const BACK_MS = 1000;
 const MOST_BACK_MS = 30_000;
 const PROBE_MS = 2000;
 /** No traces are asked for more often than this. */
-const TRACE_MS = 200;
+const TRACE_MS = 100;
 const DIAL_MS = 5000;
 /** On top of what an order is given to do. */
 const ORDER_SLACK_MS = 60_000;
@@ -167,7 +168,7 @@ class Serving implements Controller {
   #directory!: Directory;
   #current: Generation | undefined;
   #generations = 0;
-  #watch: { readonly generation: Generation; readonly drift: DriftWatch } | undefined;
+  #watch: { readonly generation: Generation; readonly drift: DriftWatch; readonly traffic: TrafficWatch } | undefined;
   #tracedAt = 0;
   #imagesSinceTrace: number[] = [];
   /** How much longer than profiled a device takes. */
@@ -435,7 +436,7 @@ class Serving implements Controller {
     // The plan in force, among the devices that there are now.
     const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
     const start = before === undefined ? [] : [before];
-    const work = await this.#options.plan(asked.task, { urgent: running === undefined, start });
+    const work = await this.#options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
     const bestMs = judge.latency(work);
     if (running !== undefined && running === this.#current && before !== undefined) {
       const runningMs = judge.latency(before);
@@ -533,7 +534,9 @@ class Serving implements Controller {
       if (event.kind === 'compute' && device >= 0)
         computeMs[device] = (computeMs[device] ?? 0) + event.end - event.start;
     }
-    this.#watch = { generation, drift: new DriftWatch(computeMs, this.#options.drift) };
+    const { cluster, ids: own } = generation.facts;
+    const drift = new DriftWatch(computeMs, this.#options.drift);
+    this.#watch = { generation, drift, traffic: new TrafficWatch(cluster.program, own) };
     this.#imagesSinceTrace = [];
   }
 
@@ -565,6 +568,7 @@ class Serving implements Controller {
       images: this.#imagesSinceTrace.splice(0),
       last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
     });
+    watch.traffic.add(trace);
     const drift = watch.drift.add({ totalMs: trace.totalMs, computeMs });
     if (drift.kind === 'compute') {
       for (const [device, factor] of drift.factors) {
@@ -575,9 +579,15 @@ class Serving implements Controller {
       this.#needPlan('drift');
     } else if (drift.kind === 'network') {
       this.#tell({ type: 'drift', generation: number, what: 'network', factor: drift.ratio });
+      // What the late messages say, at once; what the links say when they are asked, a little later.
+      const reports = linksFromTraffic(watch.traffic.late(), ids, this.registry().links, Date.now());
+      if (reports.length > 0) {
+        this.#directory.suppose(reports);
+        this.#needPlan('drift');
+      }
       const links = this.#links.then(() => this.#measureLinks(true));
       this.#links = links;
-      if (await links) this.#needPlan('drift');
+      if (await links) this.#needPlan('measured');
     }
   }
 

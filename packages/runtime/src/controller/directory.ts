@@ -7,7 +7,7 @@ import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import type { Transport } from '../link/link.js';
 import { type Bus, type Endpoint, openBus } from './bus.js';
 import { quickLink } from './links.js';
-import { type Answer, decode, encode, MESSAGE_VERSION, type Order } from './messages.js';
+import { type Answer, decode, encode, type LinkReport, MESSAGE_VERSION, type Order } from './messages.js';
 import { apply, EMPTY_REGISTRY, isOnline, type Registry, type RegistryEvent } from './registry.js';
 import { eventOf } from './registry-events.js';
 import { CONTROLLER, parseTopic, type Topic, topicOf } from './topics.js';
@@ -185,6 +185,11 @@ export class Directory {
       kind: 'linked',
       report: { version: MESSAGE_VERSION, from: CONTROLLER, to: id, mbps, latencyMs, at: Date.now() },
     });
+  }
+
+  /** Takes links for what they seem to be, until they are measured. */
+  suppose(reports: readonly LinkReport[]): void {
+    for (const report of reports) this.#take({ kind: 'linked', report });
   }
 
   /** Says something that holds from now on. */

@@ -13,7 +13,7 @@ export interface DriftSample {
 export interface DriftTerms {
   /** A change by this share is believed. Default 0.25. */
   readonly threshold?: number | undefined;
-  /** Samples that a judgement takes. Default 5. */
+  /** Samples that a judgement takes. Default 3. */
   readonly window?: number | undefined;
   /** Changes of less than this, in ms, are none. Default 2. */
   readonly leastMs?: number | undefined;
@@ -27,7 +27,7 @@ export type Drift =
   | { readonly kind: 'network'; readonly ratio: number };
 
 const THRESHOLD = 0.25;
-const WINDOW = 5;
+const WINDOW = 3;
 const LEAST_MS = 2;
 
 export function median(values: readonly number[]): number {

@@ -1,0 +1,121 @@
+import { REQUESTER } from '@distredge/core';
+import { describe, expect, it } from 'vitest';
+import type { RunTrace } from '../requester.js';
+import { MESSAGE_VERSION as version } from './messages.js';
+import { starOf } from './network.js';
+import { apply, EMPTY_REGISTRY, type Registry } from './registry.js';
+import { CONTROLLER } from './topics.js';
+import { type Lateness, linksFromTraffic, TrafficWatch } from './traffic.js';
+
+const IDS = ['a', 'b', 'c'];
+const BYTES = 250_000;
+
+/** Every pair at 200 Mbit/s, except for ends that are slower. */
+function network(slow: Readonly<Record<string, number>> = {}): Registry {
+  const rate = (end: string): number => slow[end] ?? 200;
+  const ends = [CONTROLLER, ...IDS];
+  return ends
+    .flatMap((from, index) => ends.slice(index + 1).map((to) => [from, to] as const))
+    .reduce(
+      (state, [from, to]) =>
+        apply(state, {
+          kind: 'linked',
+          report: { version, from, to, mbps: Math.min(rate(from), rate(to)), latencyMs: 1, at: 1 },
+        }),
+      EMPTY_REGISTRY,
+    );
+}
+
+/** How late a message is when its link goes from one rate to another, in Mbit/s. */
+const late = (from: string, to: string, was: number, is: number, bytes = BYTES): Lateness => ({
+  from,
+  to,
+  bytes,
+  lateMs: (bytes * 8) / (is * 1000) - (bytes * 8) / (was * 1000),
+});
+
+function after(registry: Registry, reports: readonly Lateness[]): number[] {
+  const next = linksFromTraffic(reports, IDS, registry.links, 2).reduce(
+    (state, report) => apply(state, { kind: 'linked', report }),
+    registry,
+  );
+  const { requester, devices } = starOf(IDS, next.links);
+  return [requester, ...devices].map(({ mbps }) => Math.round(mbps));
+}
+
+describe('links from traffic', () => {
+  it('finds the one end that became slow among those that send to each other', () => {
+    const told = [
+      late(CONTROLLER, 'a', 200, 200),
+      late(CONTROLLER, 'b', 200, 20),
+      late('a', 'b', 200, 20),
+      late('b', CONTROLLER, 200, 20),
+      late('a', CONTROLLER, 200, 200),
+    ];
+    expect(after(network(), told)).toEqual([200, 200, 20, 200]);
+  });
+
+  it('finds the controller where all that it sends and gets is slow', () => {
+    const told = [
+      ...IDS.map((id) => late(CONTROLLER, id, 200, 20)),
+      late('a', 'b', 200, 200),
+      late('b', 'c', 200, 200),
+    ];
+    expect(after(network(), told)).toEqual([20, 200, 200, 200]);
+  });
+
+  it('finds an end that became fast again', () => {
+    expect(after(network({ b: 20 }), [late(CONTROLLER, 'b', 20, 200), late('a', 'b', 20, 200)])).toEqual([
+      200, 200, 200, 200,
+    ]);
+  });
+
+  it('says nothing where little has changed, or only small messages are late', () => {
+    const same = [200, 200, 200, 200];
+    expect(after(network(), [late(CONTROLLER, 'a', 200, 180)])).toEqual(same);
+    expect(after(network(), [late(CONTROLLER, 'a', 200, 2, 1000)])).toEqual(same);
+    expect(linksFromTraffic([], IDS, network().links, 2)).toEqual([]);
+  });
+
+  it('believes the quickest of the messages of a link', () => {
+    expect(after(network(), [late(CONTROLLER, 'a', 200, 20), late(CONTROLLER, 'a', 200, 190)])).toEqual([
+      200, 200, 200, 200,
+    ]);
+  });
+});
+
+describe('a watch on traffic', () => {
+  const messages = [
+    { after: -1, from: REQUESTER, to: 0, pieces: [], bytes: 100 },
+    { after: 0, from: 0, to: 1, pieces: [], bytes: 200 },
+  ];
+  /** The clock of device 1 is `ahead`. */
+  const trace = (first: number, second: number, ahead = 5000): RunTrace => ({
+    totalMs: 0,
+    steps: [{ step: 0, waitFrom: 0, start: 0, end: 10 }],
+    messages: [
+      { message: 0, arrived: first },
+      { message: 1, arrived: 10 + ahead + second },
+    ],
+    residentBytes: [],
+  });
+
+  it('tells how much later messages arrive than they did, whatever the clocks say', () => {
+    const watch = new TrafficWatch({ messages }, ['a', 'b']);
+    for (const jitter of [0, 1, 0]) watch.add(trace(3 + jitter, 4));
+    for (let image = 0; image < 3; image++) watch.add(trace(3, 44));
+    expect(watch.late()).toEqual([
+      { from: CONTROLLER, to: 'a', bytes: 100, lateMs: 0 },
+      { from: 'a', to: 'b', bytes: 200, lateMs: 40 },
+    ]);
+  });
+
+  it('starts anew after it was asked', () => {
+    const watch = new TrafficWatch({ messages }, ['a', 'b']);
+    for (let image = 0; image < 3; image++) watch.add(trace(3, 4));
+    watch.late();
+    expect(watch.late()).toEqual([]);
+    for (let image = 0; image < 3; image++) watch.add(trace(30, 40));
+    expect(watch.late().map(({ lateMs }) => lateMs)).toEqual([0, 0]);
+  });
+});

@@ -1,0 +1,135 @@
+/**
+ * Links, judged by the rows that images send over them anyway. A message is late by as much as it arrives later after the step that made it
+ * than it usually did; since both times are compared with themselves, it does not matter that clocks differ. What comes out is a
+ * first answer within two images; measuring the links gives the exact one later.
+ */
+import { type Program, REQUESTER } from '@distredge/core';
+import type { RunTrace } from '../requester.js';
+import { median } from './drift.js';
+import { type LinkReport, MESSAGE_VERSION } from './messages.js';
+import { type Star, type StarLink, starOf } from './network.js';
+import { linkKey, type Registry } from './registry.js';
+import { CONTROLLER } from './topics.js';
+
+/** One message of a program, and by how much later than usual it arrives, in ms. */
+export interface Lateness {
+  readonly from: string;
+  readonly to: string;
+  readonly bytes: number;
+  readonly lateMs: number;
+}
+
+/** Smaller messages tell of the latency rather than of the rate. */
+const LEAST_BYTES = 16_384;
+/** A rate is taken for changed by this factor or more. */
+const CHANGED = 1.3;
+/** A link is not taken to be more than so many times as fast as it was said to be. */
+const MOST_FASTER = 20;
+const RECENT = 3;
+
+/** From when each message could leave until it had arrived, in ms, by the clocks of its ends. */
+function delaysOf({ messages }: Pick<Program, 'messages'>, trace: RunTrace): Map<number, number> {
+  const ends = new Map(trace.steps.map(({ step, end }) => [step, end]));
+  const delays = new Map<number, number>();
+  for (const { message, arrived } of trace.messages) {
+    const { after = -1 } = messages[message] ?? {};
+    const left = after < 0 ? 0 : ends.get(after);
+    if (left !== undefined) delays.set(message, arrived - left);
+  }
+  return delays;
+}
+
+/** Watches the messages of one generation. */
+export class TrafficWatch {
+  readonly #program: Pick<Program, 'messages'>;
+  readonly #ids: readonly string[];
+  readonly #window: number;
+  #usual = new Map<number, number>();
+  #recent: Map<number, number>[] = [];
+
+  /** @param ids of the program's devices */
+  constructor(program: Pick<Program, 'messages'>, ids: readonly string[], window: number = RECENT) {
+    this.#program = program;
+    this.#ids = ids;
+    this.#window = window;
+  }
+
+  add(trace: RunTrace): void {
+    this.#recent.push(delaysOf(this.#program, trace));
+    if (this.#recent.length < this.#window) return;
+    this.#recent = this.#recent.slice(-this.#window);
+    if (this.#usual.size === 0) this.#usual = this.#middle();
+  }
+
+  #middle(): Map<number, number> {
+    const numbers = [...(this.#recent[0]?.keys() ?? [])];
+    return new Map(
+      numbers.map((number) => [number, median(this.#recent.flatMap((delays) => delays.get(number) ?? []))]),
+    );
+  }
+
+  /** How late the messages of the last images were; what they were becomes the usual from now on. */
+  late(): Lateness[] {
+    const now = this.#middle();
+    const late = [...now].flatMap(([number, delay]): Lateness[] => {
+      const message = this.#program.messages[number];
+      const usual = this.#usual.get(number);
+      if (message === undefined || usual === undefined) return [];
+      const nameOf = (device: number): string =>
+        device === REQUESTER ? CONTROLLER : (this.#ids[device] ?? CONTROLLER);
+      return [{ from: nameOf(message.from), to: nameOf(message.to), bytes: message.bytes, lateMs: delay - usual }];
+    });
+    this.#usual = new Map();
+    this.#recent = [];
+    return late;
+  }
+}
+
+/**
+ * What the links seem to be now: for every end whose rate seems to have changed, a report for each of its links. None where nothing
+ * seems to have. An end is blamed only for what all its messages agree on: a link with one fast message is fast.
+ */
+export function linksFromTraffic(
+  late: readonly Lateness[],
+  ids: readonly string[],
+  links: Registry['links'],
+  at: number,
+): LinkReport[] {
+  const star = starOf(ids, links);
+  const seen = new Map<
+    string,
+    { readonly ends: readonly [string, string]; readonly was: number; readonly mbps: number }
+  >();
+  for (const { from, to, bytes, lateMs } of late) {
+    if (bytes < LEAST_BYTES || from === to) continue;
+    const was = Math.min(endOf(star, ids, from).mbps, endOf(star, ids, to).mbps);
+    const usualMs = (bytes * 8) / (was * 1000);
+    const mbps = (bytes * 8) / (Math.max(usualMs / MOST_FASTER, usualMs + lateMs) * 1000);
+    const key = linkKey(from, to);
+    if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
+  }
+  const rates = new Map<string, number>();
+  for (const end of [CONTROLLER, ...ids]) {
+    const own = [...seen.values()].filter(({ ends }) => ends.includes(end));
+    const best = Math.max(0, ...own.map(({ mbps }) => mbps));
+    const { mbps } = endOf(star, ids, end);
+    const slower = own.length > 0 && own.every((pair) => pair.mbps * CHANGED <= pair.was);
+    // Of a pair that became faster, the slower end was what held it up.
+    const faster = own.some((pair) => pair.mbps >= pair.was * CHANGED && mbps <= pair.was * 1.01);
+    if (slower || (faster && best > mbps)) rates.set(end, best);
+  }
+  if (rates.size === 0) return [];
+  const keys = new Map([...links.values()].map(({ from, to }) => [linkKey(from, to), [from, to] as const]));
+  for (const [key, { ends }] of seen) keys.set(key, [ends[0], ends[1]]);
+  return [...keys].flatMap(([key, [from, to]]): LinkReport[] => {
+    if (!rates.has(from) && !rates.has(to)) return [];
+    const [one, other] = [endOf(star, ids, from), endOf(star, ids, to)];
+    const mbps = Math.min(rates.get(from) ?? one.mbps, rates.get(to) ?? other.mbps);
+    const latencyMs = links.get(key)?.latencyMs ?? Math.max(one.latencyMs, other.latencyMs);
+    return [{ version: MESSAGE_VERSION, from, to, mbps, latencyMs, at }];
+  });
+}
+
+function endOf(star: Star, ids: readonly string[], id: string): StarLink {
+  return star.devices[ids.indexOf(id)] ?? star.requester;
+}
