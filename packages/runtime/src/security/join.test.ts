@@ -224,7 +224,7 @@ it('a device that breaks off before it has its certificate may use its code agai
 
 describe('a machine in the middle', () => {
   /** Listens with a certificate of its own, and does with every connection what `meet` says. */
-  async function middle(meet: (socket: TLSSocket) => void): Promise<string> {
+  async function middle(meet: (socket: TLSSocket, ownCa: string) => void): Promise<string> {
     const own = await testCluster('Home');
     cleanUps.push(() => own.remove());
     const { certificate, key } = own.authority.identity;
@@ -232,7 +232,7 @@ describe('a machine in the middle', () => {
     const listener = createServer(options, (socket) => {
       socket.on('error', () => {});
       cleanUps.push(() => socket.destroy());
-      meet(socket);
+      meet(socket, own.authority.identity.ca);
     }).listen(0, '127.0.0.1');
     cleanUps.push(() => listener.close());
     await once(listener, 'listening');
@@ -265,28 +265,29 @@ describe('a machine in the middle', () => {
     await tryJoin(address, code);
   });
 
-  it('that plays the controller is found out before it hears what the device asks', async () => {
+  it.each([
+    ['of its own, to which its certificate fits', (ownCa: string) => ownCa],
+    ['of the cluster', () => cluster.authority.identity.ca],
+  ])('that plays the controller with the CA %s is found out before it hears what the device asks', async (_, ca) => {
     const heard: Buffer[] = [];
-    const { authority } = cluster;
-    const fake = await middle((victim) => {
+    const fake = await middle((victim, ownCa) => {
       victim.on('data', (bytes: Buffer) => heard.push(bytes));
-      const { ca } = authority.identity;
-      victim.write(framed({ type: 'welcome', proof: 'ab'.repeat(32), clusterName: 'Home', ca }));
+      victim.write(framed({ type: 'welcome', proof: 'ab'.repeat(32), clusterName: 'Home', ca: ca(ownCa) }));
     });
-    const error = await rejection(tryJoin(fake, authority.issueCode().code), 'PEER_REFUSED');
-    expect(error.hint).toContain('somebody on the network');
+    const error = await rejection(tryJoin(fake, cluster.authority.issueCode().code), 'PEER_REFUSED');
+    expect(error).toMatchObject({ got: 'a wrong proof', hint: expect.stringContaining('somebody on the network') });
     expect(Buffer.concat(heard).toString()).not.toContain('CERTIFICATE REQUEST');
   });
 
   it('cannot answer with the proof of the device', async () => {
-    const { authority } = cluster;
-    const fake = await middle((victim) => {
+    const fake = await middle((victim, ca) => {
       victim.once('data', (bytes: Buffer) => {
         const { proof } = JSON.parse(bytes.subarray(4).toString()) as { proof: string };
-        victim.write(framed({ type: 'welcome', proof, clusterName: 'Home', ca: authority.identity.ca }));
+        victim.write(framed({ type: 'welcome', proof, clusterName: 'Home', ca }));
       });
     });
-    await rejection(tryJoin(fake, authority.issueCode().code), 'PEER_REFUSED');
+    const error = await rejection(tryJoin(fake, cluster.authority.issueCode().code), 'PEER_REFUSED');
+    expect(error.got).toBe('a wrong proof');
   });
 
   it('cannot use a proof that it heard on another connection', async () => {
