@@ -12,6 +12,9 @@ const MAX_LANDING_BYTES = 2 ** 32;
 /** The most bytes that the results of a device's steps may take, for all open requests. */
 const MAX_RESULT_BYTES = 2 ** 34;
 
+/** The most messages and tensors that a device holds memory for when several images are in flight. */
+const MAX_PLACES = 2 ** 20;
+
 /** Where the rows of each message land for one open request: always the same memory, which the calls read. */
 export type Landing = ReadonlyMap<number, Uint8Array>;
 
@@ -38,6 +41,16 @@ export function landingFor(program: DeviceProgram, requests: number): Landing[] 
     });
   };
   if (!(landing <= MAX_LANDING_BYTES)) refuse('the rows that a program receives', MAX_LANDING_BYTES, landing);
+  const places =
+    sum(program.steps.map(({ inputs, outputs }) => inputs.length + outputs.length)) + program.receives.length;
+  if (requests > 1 && places * requests > MAX_PLACES) {
+    throw new DistrEdgeError('PROVIDER_FAILED', 'a program has too many parts for so many images in flight', {
+      where: `device ${program.device}, ${requests} images at a time`,
+      expected: `at most ${MAX_PLACES} messages and tensors`,
+      got: `${places * requests}`,
+      hint: 'have fewer images in flight',
+    });
+  }
   if (!(results <= MAX_RESULT_BYTES)) refuse('the results of a program', MAX_RESULT_BYTES, results);
   return Array.from(
     { length: requests },

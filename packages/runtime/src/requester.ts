@@ -61,7 +61,7 @@ export interface Cluster extends Lane {
    * room for them. The stream ends with the first error.
    */
   stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
-  /** The timeline of the last image. */
+  /** The timeline of the last image. While others are under way, devices may tell of different ones. */
   trace(): Promise<RunTrace>;
   /** Devices that the cluster's failure is blamed on; empty while nothing failed, or nobody is to blame. */
   readonly lost: ReadonlySet<number>;
