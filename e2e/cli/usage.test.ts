@@ -109,7 +109,7 @@ describe.concurrent('addresses', () => {
     expect([outcome.code, outcome.stdout]).toEqual([2, '']);
     expect(outcome.stderr).toContain(`error ${code}: `);
     expect(outcome.stderr).toMatch(/expected: /);
-    if (code === 'ADDRESS_NOT_LOOPBACK') expect(outcome.stderr).toContain('not authenticated yet');
+    if (code === 'ADDRESS_NOT_LOOPBACK') expect(outcome.stderr).toContain('are not authenticated');
   });
 
   test.each([

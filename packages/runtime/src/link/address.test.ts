@@ -69,7 +69,7 @@ describe('isLoopback', () => {
 describe('assertLoopback', () => {
   it('accepts loopback addresses', () => expect(() => assertLoopback('[::1]:7000')).not.toThrow());
   it('refuses others, and says why', () => {
-    expect(() => assertLoopback('192.168.1.4:7000')).toThrow('links are not authenticated yet');
+    expect(() => assertLoopback('192.168.1.4:7000')).toThrow('plain links are not authenticated');
     expect(() => assertLoopback('192.168.1.4:7000')).toThrow(expect.objectContaining({ code: 'ADDRESS_NOT_LOOPBACK' }));
     expect(() => assertLoopback('192.168.1.4')).toThrow(expect.objectContaining({ code: 'ADDRESS_INVALID' }));
   });

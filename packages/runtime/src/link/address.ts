@@ -46,10 +46,10 @@ export function isLoopback(host: string): boolean {
 /** Throws `ADDRESS_NOT_LOOPBACK` unless `address` stays on this machine, and `ADDRESS_INVALID` as `parseAddress` does. */
 export function assertLoopback(address: string): void {
   if (isLoopback(parseAddress(address).host)) return;
-  throw new DistrEdgeError('ADDRESS_NOT_LOOPBACK', `${address} leaves this machine: links are not authenticated yet`, {
+  throw new DistrEdgeError('ADDRESS_NOT_LOOPBACK', `${address} leaves this machine: plain links are not authenticated`, {
     where: address,
     expected: 'an address of this machine (127.0.0.1, ::1 or localhost)',
-    hint: 'use a loopback address; to reach another machine, carry the port there through a tunnel such as ssh -L',
+    hint: 'use a loopback address; devices on other machines take part through a cluster: distredge up, distredge join',
   });
 }
 
