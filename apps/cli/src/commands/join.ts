@@ -12,6 +12,7 @@ import {
   measureProfile,
   parseAddress,
   startAgent,
+  type TlsTransportOptions,
 } from '@distredge/runtime';
 import type { Command } from 'commander';
 import { jsonLine } from '../cluster/lines.js';
@@ -79,13 +80,16 @@ async function join(address: string, options: Options): Promise<void> {
     if (json) jsonLine('log', { line });
     else print(plain(line));
   };
+  const onRefused: TlsTransportOptions['onRefused'] = (remote, { got, message }) => {
+    log(`a link from ${remote} was refused: ${got ?? message}`);
+  };
   const agent = await startAgent({
     cluster,
     id,
     name: identity?.deviceName ?? name,
     endpoint,
     identity,
-    transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity),
+    transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity, { onRefused }),
     host,
     createEngine: (program) => createOrtEngineFor(program, { threads }),
     engineName: ENGINE_NAME,
