@@ -25,8 +25,16 @@ const FRAME_BYTES = 1514;
 const CARRIED_BYTES = 1448;
 /** A queue never drops: the sender's window is what limits it. */
 const QUEUE_BYTES = 64 * 2 ** 20;
-/** For how long a link may send at full speed after a pause, in seconds; at least two packets. */
-const BURST_S = 0.0002;
+/**
+ * Sockets for links that are slow and lose nothing: a control that keeps the queue before the link filled, as most systems have
+ * (one that estimates the link's rate, bbr, sends below it for a while whenever the rate grows, and pauses to probe), and nothing
+ * sent twice only because it waits in that queue.
+ */
+const SOCKETS = { tcp_congestion_control: 'reno', tcp_slow_start_after_idle: 0, tcp_early_retrans: 0 } as const;
+const SUBNET = '10.77.0.0/16';
+const PATIENCE_S = 20;
+/** For how long a link may send at full speed after a pause, in seconds, so that a timer that is late costs no rate; at least two packets. */
+const BURST_S = 0.001;
 
 /** What is missing to build a testbed, in words; undefined where nothing is. */
 export function missing(): string | undefined {
@@ -87,9 +95,21 @@ export class Testnet {
       await batch(
         'ip',
         ['-n', this.namespaceOf(member)],
-        ['link set lo up', `address add ${addressOf(member)}/16 dev eth0`, 'link set eth0 up'],
+        [
+          'link set lo up',
+          `address add ${addressOf(member)}/16 dev eth0 noprefixroute`,
+          'link set eth0 up',
+          `route add ${SUBNET} dev eth0 rto_min ${PATIENCE_S}s`,
+        ],
       );
+      await this.#settle(member);
     }
+  }
+
+  /** Sockets that send as long as there is something to be sent, whatever this machine is set to. */
+  async #settle(member: number): Promise<void> {
+    const lines = Object.entries(SOCKETS).map(([name, value]) => `echo ${value} > /proc/sys/net/ipv4/${name}`);
+    await tool('ip', ['netns', 'exec', this.namespaceOf(member), 'sh', '-ec', lines.join('; ')]);
   }
 
   get #accessPoint(): string {
