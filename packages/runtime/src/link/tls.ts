@@ -114,7 +114,7 @@ async function listen(
   options: LinkOptions = {},
 ): Promise<Listener> {
   const links = new Set<Link>();
-  /** The sockets under handshakes that are not through, by their address: TLS does not tell which socket it runs over. */
+  /** The sockets under handshakes that are not through, by their addresses: TLS does not tell which socket it runs over. */
   const young = new Map<string, Socket>();
   const refuse = (remote: string, error: DistrEdgeError): void => onRefused?.(remote, error);
 
@@ -127,13 +127,14 @@ async function listen(
   });
   tls.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     const remote = remoteOf(socket);
-    young.get(remote)?.resetAndDestroy();
+    young.get(keyOf(socket))?.resetAndDestroy();
+    socket.destroy();
     refuse(remote, handshakeFailure(error, remote, false));
   });
   tls.on('secureConnection', (socket) => {
     const remote = remoteOf(socket);
-    const raw = young.get(remote);
-    young.delete(remote);
+    const raw = young.get(keyOf(socket));
+    young.delete(keyOf(socket));
     if (raw === undefined) {
       socket.destroy();
       return;
@@ -174,9 +175,10 @@ async function listen(
       refuse(remote, tooMany(remote, maxHandshakes));
       return;
     }
-    young.set(remote, raw);
+    const key = keyOf(raw);
+    young.set(key, raw);
     raw.once('close', () => {
-      if (young.get(remote) === raw) young.delete(remote);
+      if (young.get(key) === raw) young.delete(key);
     });
     tls.emit('connection', raw);
   });
@@ -193,6 +195,11 @@ async function listen(
       return closing;
     },
   };
+}
+
+/** Tells the connections of one listener apart. */
+function keyOf(socket: Socket): string {
+  return `${remoteOf(socket)} ${socket.localAddress}`;
 }
 
 function checkPeer(peer: LinkPeer, where: string, expected: string | undefined): void {
