@@ -131,20 +131,19 @@ describe('a plan for two devices', () => {
 });
 
 test('Ctrl-C ends a search at once', async () => {
-  const running = start([
-    'plan',
-    'zoo:yolov2',
-    '--cluster',
-    file('large.json', { ...two, types: { slow: { ...slow, memory_mb: 4000 } } }),
-    '--budget',
-    '600',
-  ]);
-  await new Promise((resolve) => setTimeout(resolve, 2500));
-  running.signal('SIGINT');
-  const { code, stdout } = await running.done;
-  expect([code, stdout]).toEqual([130, '']);
-  await running.gone();
-}, 30_000);
+  const large = file('large.json', { ...two, types: { slow: { ...slow, memory_mb: 4000 } } });
+  for (let waitMs = 2500; ; waitMs *= 2) {
+    const running = start(['plan', 'zoo:yolov2', '--cluster', large, '--budget', '600']);
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    running.signal('SIGINT');
+    const { code, signal, stdout } = await running.done;
+    // A busy machine may not have got as far as hearing it.
+    if (signal === 'SIGINT' && waitMs < 20_000) continue;
+    expect([code, stdout]).toEqual([130, '']);
+    await running.gone();
+    return;
+  }
+}, 120_000);
 
 const { devices } = two;
 const cases: readonly (readonly [string, unknown, string, RegExp])[] = [
