@@ -46,11 +46,15 @@ export function isLoopback(host: string): boolean {
 /** Throws `ADDRESS_NOT_LOOPBACK` unless `address` stays on this machine, and `ADDRESS_INVALID` as `parseAddress` does. */
 export function assertLoopback(address: string): void {
   if (isLoopback(parseAddress(address).host)) return;
-  throw new DistrEdgeError('ADDRESS_NOT_LOOPBACK', `${address} leaves this machine: plain links are not authenticated`, {
-    where: address,
-    expected: 'an address of this machine (127.0.0.1, ::1 or localhost)',
-    hint: 'use a loopback address; devices on other machines take part through a cluster: distredge up, distredge join',
-  });
+  throw new DistrEdgeError(
+    'ADDRESS_NOT_LOOPBACK',
+    `${address} leaves this machine: plain links are not authenticated`,
+    {
+      where: address,
+      expected: 'an address of this machine (127.0.0.1, ::1 or localhost)',
+      hint: 'use a loopback address; devices on other machines take part through a cluster: distredge up, distredge join',
+    },
+  );
 }
 
 function invalid(address: string, why: string): DistrEdgeError {
