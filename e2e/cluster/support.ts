@@ -5,9 +5,10 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { afterAll } from 'vitest';
+import { floatTensor, protoOf, type TensorProto } from '@distredge/core';
+import { afterAll, expect } from 'vitest';
 import { MAIN, until } from '../support/cli.js';
-import { model, node, value, weight } from '../support/models.js';
+import { model, node, value } from '../support/models.js';
 
 /** A photo that is part of an installed package. */
 const PHOTO: string = join(
@@ -45,8 +46,10 @@ export class Member {
   stderr = '';
   exit: { readonly code: number | null; readonly signal: string | null } | undefined;
 
-  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}) {
-    this.child = spawn(process.execPath, [MAIN, ...args, '--json'], {
+  /** @param before a command that runs others */
+  constructor(args: readonly string[], env: Readonly<Record<string, string>> = {}, before: readonly string[] = []) {
+    const [program = process.execPath, ...rest] = [...before, process.execPath, MAIN, ...args, '--json'];
+    this.child = spawn(program, rest, {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, NO_COLOR: '1', XDG_CACHE_HOME: state, XDG_STATE_HOME: state, TMPDIR: state, ...env },
     });
@@ -93,6 +96,9 @@ export class Member {
     const from = this.lines.length;
     this.child.stdin?.write(`${file}\n`);
     const answer = await this.hears('image', from);
+    // That two outputs are the same says little where all their values are.
+    const [output] = answer['outputs'] as { min: number; max: number }[];
+    expect((output?.max ?? 0) - (output?.min ?? 0), this.story()).toBeGreaterThan(0.5);
     return answer;
   }
 
@@ -118,16 +124,33 @@ export function device(address: string, name: string, args: readonly string[] = 
   return new Member(['join', address, '--name', name, ...args]);
 }
 
-/** A network that takes photos, with enough work that it pays to divide it. */
+/** A weight around zero, so that values neither die out nor pile up at the ends of a Tanh, however deep the network is. */
+function spread(name: string, shape: readonly number[]): TensorProto {
+  const count = shape.reduce((product, size) => product * size, 1);
+  const most = 1.5 * Math.sqrt(3 / (count / (shape[0] ?? 1)));
+  return protoOf(
+    name,
+    floatTensor(
+      Float32Array.from({ length: count }, (_, at) => most * (((at * 7919) % 2003) / 1001 - 1)),
+      shape,
+    ),
+  );
+}
+
+/** A network that takes photos, with little to send for so much work that it pays to divide it. */
 export function photoCnn(convolutions = 8, channels = 48, side = 96): Uint8Array {
   const pads = { pads: [1, 1, 1, 1] };
   const names = Array.from({ length: convolutions }, (_, at) => `v${at}`);
   return model({
     input: [value('x', [1, 3, side, side])],
     output: [value(names.at(-1) ?? 'x')],
-    initializer: [weight('w0', [channels, 3, 3, 3]), weight('w', [channels, channels, 3, 3])],
+    initializer: [
+      spread('w0', [channels, 3, 3, 3]),
+      spread('w', [channels, channels, 3, 3]),
+      spread('wn', [4, channels, 3, 3]),
+    ],
     node: names.flatMap((name, at) => [
-      node('Conv', [names[at - 1] ?? 'x', at === 0 ? 'w0' : 'w'], [`${name}_c`], pads),
+      node('Conv', [names[at - 1] ?? 'x', at === 0 ? 'w0' : at === convolutions - 1 ? 'wn' : 'w'], [`${name}_c`], pads),
       node('Tanh', [`${name}_c`], [name]),
     ]),
   });

@@ -84,7 +84,7 @@ export interface ControllerOptions {
   readonly keepaliveS?: number | undefined;
   /** Share by which a new plan must be faster. Default 0.03. */
   readonly margin?: number | undefined;
-  /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 3. */
+  /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 5. */
   readonly drift?: { readonly threshold?: number; readonly window?: number } | undefined;
   readonly onEvent?: ((event: ControllerEvent) => void) | undefined;
   /** What the broker and hostile messages had refused, for logs. */
@@ -145,6 +145,13 @@ const PROBE_MS = 2000;
 /** No traces are asked for more often than this. */
 const TRACE_MS = 100;
 const DIAL_MS = 5000;
+/** A device that has not failed for so long is trusted as at first. */
+const FORGIVEN_MS = 60_000;
+/** Links that were just measured are not measured again for the same images. */
+const AGAIN_MS = 3000;
+/** How often links that carry nothing are looked at, and by which factor they must have changed. */
+const REFRESH_MS = 15_000;
+const REFRESH_CHANGE = 1.3;
 /** On top of what an order is given to do. */
 const ORDER_SLACK_MS = 60_000;
 
@@ -175,13 +182,18 @@ class Serving implements Controller {
   readonly #pace = new Map<string, number>();
   /** Devices that failed on the data links, until they answer again. */
   readonly #suspects = new Map<string, { timer: NodeJS.Timeout }>();
+  /** When a device failed last, and how often it had shortly before. */
+  readonly #failed = new Map<string, { readonly at: number; readonly times: number }>();
   readonly #busy = new Set<string>();
   /** Devices that could not measure the model, by their session. */
   readonly #unmeasured = new Map<string, string>();
   /** Why the next plan is due, and since when. */
   #due: { readonly reason: PlanReason; readonly since: number } | undefined;
   #adapting: Promise<void> | undefined;
-  #links: Promise<boolean> = Promise.resolve(false);
+  #links: Promise<number> = Promise.resolve(0);
+  #refreshing = false;
+  #linksLookedAt = Number.NEGATIVE_INFINITY;
+  #refreshTimer: NodeJS.Timeout | undefined;
   /** Plans that could not be prepared, one after another. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
@@ -233,6 +245,7 @@ class Serving implements Controller {
     }
     if (model !== undefined && this.#model !== undefined) {
       const { name, bytes, shapes, size } = model;
+      this.#refreshTimer = setInterval(() => void this.#refresh(), REFRESH_MS);
       directory.state(
         { kind: 'model', hash: this.#model.hash },
         packModel({
@@ -276,6 +289,8 @@ class Serving implements Controller {
   #changed(event: RegistryEvent, before: Registry, after: Registry): void {
     if (event.kind === 'linked') {
       const { from, to, mbps, latencyMs } = event.report;
+      const was = before.links.get(linkKey(from, to))?.mbps ?? 0;
+      if (Math.abs(mbps - was) <= 0.1 * mbps) return;
       this.#tell({ type: 'link', from, to, mbps, latencyMs });
       return;
     }
@@ -356,20 +371,23 @@ class Serving implements Controller {
       this.#problem(error);
       return;
     }
-    // One link after another, or they would disturb each other.
-    const links = this.#links.then(() => this.#measureLinks(false));
-    this.#links = links;
-    if (await links) this.#needPlan('measured');
+    if ((await this.#measureInTurn('new')) > 0) this.#needPlan('measured');
   }
 
-  /** Measures links between devices with a profile: those never measured, or all. Resolves to whether any was measured. */
-  async #measureLinks(all: boolean): Promise<boolean> {
+  /**
+   * Measures links between devices with a profile: those never measured, all, or all of one device. Resolves to how many were;
+   * what goes wrong is told.
+   */
+  async #measureLinks(which: 'new' | 'all' | { readonly of: string }): Promise<number> {
     const { linkMs = 10_000 } = this.#options;
-    const ids = plannable(this.registry(), this.#model?.hash ?? '', new Set(this.#suspects.keys())).map(({ id }) => id);
-    let measured = false;
+    const own = typeof which === 'object' ? which.of : undefined;
+    const without = new Set([...this.#suspects.keys()].filter((id) => id !== own));
+    const ids = plannable(this.registry(), this.#model?.hash ?? '', without).map(({ id }) => id);
+    let measured = 0;
     for (const [from, to] of pairsToMeasure(ids)) {
-      if (this.#closed) return false;
-      if (!all && this.registry().links.has(linkKey(from, to))) continue;
+      if (this.#closed) return 0;
+      if (which === 'new' && this.registry().links.has(linkKey(from, to))) continue;
+      if (own !== undefined && from !== own && to !== own) continue;
       const address = this.registry().devices.get(to)?.announcement?.probe;
       if (address === undefined) continue;
       try {
@@ -378,12 +396,40 @@ class Serving implements Controller {
           const peers = [{ id: to, address }];
           await this.#directory.order(from, { kind: 'links', peers, deadlineMs: linkMs }, linkMs + PROBE_MS);
         }
-        measured = true;
+        measured += 1;
       } catch (error) {
         this.#problem(error);
       }
     }
     return measured;
+  }
+
+  /** The same, after all that is being measured already: side by side, measurements would disturb each other. */
+  #measureInTurn(which: 'new' | 'all' | { readonly of: string }): Promise<number> {
+    const links = this.#links.then(() => this.#measureLinks(which));
+    this.#links = links;
+    return links;
+  }
+
+  /** Looks at the links of devices that the plan in force does without: those of the others are seen from what they carry. */
+  async #refresh(): Promise<void> {
+    const current = this.#current;
+    if (current === undefined || this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      for (const { id } of plannable(this.registry(), this.#model?.hash ?? '', new Set(this.#suspects.keys()))) {
+        if (current.uses(id) || this.#busy.has(id)) continue;
+        const before = this.registry().links;
+        await this.#measureInTurn({ of: id });
+        const changed = [...this.registry().links].some(([key, { mbps }]) => {
+          const was = before.get(key)?.mbps ?? mbps;
+          return Math.max(was, mbps) > REFRESH_CHANGE * Math.min(was, mbps);
+        });
+        if (changed) this.#needPlan('measured');
+      }
+    } finally {
+      this.#refreshing = false;
+    }
   }
 
   #problem(error: unknown): void {
@@ -535,7 +581,7 @@ class Serving implements Controller {
         computeMs[device] = (computeMs[device] ?? 0) + event.end - event.start;
     }
     const { cluster, ids: own } = generation.facts;
-    const drift = new DriftWatch(computeMs, this.#options.drift);
+    const drift = new DriftWatch(computeMs, run.latencyMs, this.#options.drift);
     this.#watch = { generation, drift, traffic: new TrafficWatch(cluster.program, own) };
     this.#imagesSinceTrace = [];
   }
@@ -569,26 +615,24 @@ class Serving implements Controller {
       last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
     });
     watch.traffic.add(trace);
-    const drift = watch.drift.add({ totalMs: trace.totalMs, computeMs });
-    if (drift.kind === 'compute') {
-      for (const [device, factor] of drift.factors) {
-        const id = ids[device] ?? '';
-        this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
-        this.#tell({ type: 'drift', generation: number, what: 'compute', factor, id });
-      }
-      this.#needPlan('drift');
-    } else if (drift.kind === 'network') {
-      this.#tell({ type: 'drift', generation: number, what: 'network', factor: drift.ratio });
-      // What the late messages say, at once; what the links say when they are asked, a little later.
-      const reports = linksFromTraffic(watch.traffic.late(), ids, this.registry().links, Date.now());
-      if (reports.length > 0) {
-        this.#directory.suppose(reports);
-        this.#needPlan('drift');
-      }
-      const links = this.#links.then(() => this.#measureLinks(true));
-      this.#links = links;
-      if (await links) this.#needPlan('measured');
+    const { factors, network } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
+    for (const [device, factor] of factors) {
+      const id = ids[device] ?? '';
+      this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
+      this.#tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
+    if (factors.size > 0) this.#needPlan('drift');
+    if (network === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
+    this.#linksLookedAt = performance.now();
+    this.#tell({ type: 'drift', generation: number, what: 'network', factor: network });
+    // What the late messages say, at once; what the links say when they are asked, a little later.
+    const reports = linksFromTraffic(watch.traffic.late(), ids, this.registry().links, Date.now());
+    if (reports.length > 0) {
+      this.#directory.suppose(reports);
+      this.#needPlan('drift');
+    }
+    if ((await this.#measureInTurn('all')) > 0) this.#needPlan('measured');
+    this.#linksLookedAt = performance.now();
   }
 
   // What failed.
@@ -598,7 +642,12 @@ class Serving implements Controller {
     for (const index of lost) {
       const id = ids[index];
       if (id === undefined || this.#suspects.has(id) || this.#closed) continue;
-      this.#suspects.set(id, { timer: this.#askLater(id, BACK_MS) });
+      // One that failed again and again is asked less and less often.
+      const now = performance.now();
+      const before = this.#failed.get(id);
+      const times = before === undefined || now - before.at > FORGIVEN_MS ? 0 : before.times + 1;
+      this.#failed.set(id, { at: now, times });
+      this.#suspects.set(id, { timer: this.#askLater(id, Math.min(BACK_MS * 2 ** times, MOST_BACK_MS)) });
     }
     return lost.size > 0;
   }
@@ -614,7 +663,9 @@ class Serving implements Controller {
     const there =
       device?.announcement !== undefined &&
       isOnline(device) &&
-      (await answers(this.#options.transport, device.announcement.address, PROBE_MS));
+      (await answers(this.#options.transport, device.announcement.address, PROBE_MS)) &&
+      // It may have failed because a link is not what it was.
+      (await this.#measureInTurn({ of: id })) > 0;
     if (this.#suspects.get(id) !== suspect || this.#closed) return;
     if (!there) suspect.timer = this.#askLater(id, Math.min(2 * ms, MOST_BACK_MS));
     else if (this.#trust(id)) this.#needPlan('joined');
@@ -735,6 +786,7 @@ class Serving implements Controller {
     for (const { timer } of this.#suspects.values()) clearTimeout(timer);
     this.#suspects.clear();
     clearTimeout(this.#retry);
+    clearInterval(this.#refreshTimer);
     this.#ending.abort();
     this.#wake();
     const current = this.#current;

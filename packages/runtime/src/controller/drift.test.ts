@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Drift, DriftWatch, median } from './drift.js';
 
-const NONE: Drift = { kind: 'none' };
+const none = ({ factors, network }: Drift): boolean => factors.size === 0 && network === undefined;
+const told = (drifts: readonly Drift[]): Drift[] => drifts.filter((drift) => !none(drift));
 
 function feed(watch: DriftWatch, count: number, totalMs: number, computeMs: readonly number[]): Drift[] {
   return Array.from({ length: count }, () => watch.add({ totalMs, computeMs }));
@@ -9,35 +10,47 @@ function feed(watch: DriftWatch, count: number, totalMs: number, computeMs: read
 
 describe('drift', () => {
   it('is none while devices compute as predicted', () => {
-    const watch = new DriftWatch([40, 60, 0], { window: 3 });
-    expect(feed(watch, 20, 110, [44, 55, 0]).every((drift) => drift.kind === 'none')).toBe(true);
-    expect(watch.usualMs).toBe(110);
+    const watch = new DriftWatch([40, 60, 0], 100, { window: 3 });
+    expect(feed(watch, 20, 110, [44, 55, 0]).every(none)).toBe(true);
   });
 
   it('of a device that became slower is told once, with how much', () => {
-    const watch = new DriftWatch([40, 60], { window: 3 });
+    const watch = new DriftWatch([40, 60], 100, { window: 3 });
     feed(watch, 3, 110, [40, 60]);
-    const told = feed(watch, 4, 170, [40, 120]).filter(({ kind }) => kind !== 'none');
-    expect(told).toEqual([{ kind: 'compute', factors: new Map([[1, 2]]) }]);
+    const changes = told(feed(watch, 4, 170, [40, 120]));
+    expect(changes).toEqual([{ factors: new Map([[1, 2]]), network: undefined }]);
   });
 
   it('of images that take longer while devices compute as before is the network', () => {
-    const watch = new DriftWatch([40, 60], { window: 3 });
+    const watch = new DriftWatch([40, 60], 100, { window: 3 });
     feed(watch, 3, 100, [40, 60]);
-    const told = feed(watch, 4, 250, [40, 60]).filter(({ kind }) => kind !== 'none');
-    expect(told).toEqual([{ kind: 'network', ratio: 2.5 }]);
+    const changes = told(feed(watch, 4, 250, [40, 60]));
+    expect(changes).toEqual([{ factors: new Map(), network: 2.5 }]);
+  });
+
+  it('of a new plan is the network where images take much longer than predicted and devices do not', () => {
+    const changes = told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 300, [40, 60]));
+    expect(changes).toEqual([{ factors: new Map(), network: 3 }]);
+    expect(told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 300, [40, 250]))).toEqual([
+      { factors: new Map([[1, 250 / 60]]), network: undefined },
+    ]);
+  });
+
+  it('may be of both at once', () => {
+    const [change] = told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 900, [40, 120]));
+    expect([change?.factors.get(1), (change?.network ?? 0) > 2]).toEqual([2, true]);
   });
 
   it('does not take one slow image for a change', () => {
-    const watch = new DriftWatch([40], { window: 5 });
+    const watch = new DriftWatch([40], 45, { window: 5 });
     feed(watch, 5, 50, [40]);
-    expect(feed(watch, 1, 500, [400])).toEqual([NONE]);
-    expect(feed(watch, 2, 50, [40])).toEqual([NONE, NONE]);
+    expect(feed(watch, 1, 500, [400])).toSatisfy((drifts: Drift[]) => drifts.every(none));
+    expect(feed(watch, 2, 50, [40])).toSatisfy((drifts: Drift[]) => drifts.every(none));
   });
 
   it('does not look at fractions of a millisecond', () => {
-    const watch = new DriftWatch([0.5], { window: 2 });
-    expect(feed(watch, 6, 2, [1.5]).every((drift) => drift.kind === 'none')).toBe(true);
+    const watch = new DriftWatch([0.5], 2, { window: 2 });
+    expect(feed(watch, 6, 2, [1.5]).every(none)).toBe(true);
   });
 
   it('has a middle', () => {
