@@ -78,6 +78,19 @@ export function bind(server: Server, address: string, { host, port }: Address): 
   });
 }
 
+/** Stops listening and ends what was accepted, by `end`; resolves when all connections are closed. */
+export function closeServer(server: Server, end: () => void): Promise<void> {
+  return new Promise((resolve) => {
+    // Sockets that linger keep no process alive; but a process in which somebody waits for their closing should not end before it.
+    const waited = setInterval(() => {}, LINGER_MS);
+    server.close(() => {
+      clearInterval(waited);
+      resolve();
+    });
+    end();
+  });
+}
+
 /** What a socket's link needs besides the socket. */
 export interface Adoption {
   /** The other end's address, for messages to people. */

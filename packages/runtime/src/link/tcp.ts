@@ -2,7 +2,7 @@
 import { createServer } from 'node:net';
 import { parseAddress } from './address.js';
 import type { Link, LinkOptions, Listener, Transport } from './link.js';
-import { adopt, bind, dialSocket, type MakeHandlers, remoteOf } from './socket.js';
+import { adopt, bind, closeServer, dialSocket, type MakeHandlers, remoteOf } from './socket.js';
 
 /** The transport between processes. Addresses are `host:port`; port 0 listens on any free port. */
 export function createTcpTransport(): Transport {
@@ -35,8 +35,7 @@ async function listen(address: string, handlers: MakeHandlers, options: LinkOpti
   return {
     address: taken,
     close: () => {
-      closing ??= new Promise<void>((resolve) => {
-        server.close(() => resolve());
+      closing ??= closeServer(server, () => {
         for (const link of links) link.close();
       });
       return closing;

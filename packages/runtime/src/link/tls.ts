@@ -13,7 +13,16 @@ import { guardSocket, tlsOptionsFor } from '../security/peer.js';
 import { parseAddress } from './address.js';
 import { MAX_TIMER_MS } from './framed-link.js';
 import type { Link, LinkOptions, LinkPeer, Listener, Transport } from './link.js';
-import { adopt, bind, DEFAULT_DEADLINE_MS, dialSocket, type MakeHandlers, remoteOf, socketFailure } from './socket.js';
+import {
+  adopt,
+  bind,
+  closeServer,
+  DEFAULT_DEADLINE_MS,
+  dialSocket,
+  type MakeHandlers,
+  remoteOf,
+  socketFailure,
+} from './socket.js';
 
 const ALPN = 'distredge-link/1';
 const DEFAULT_HANDSHAKE_MS = 5000;
@@ -187,8 +196,7 @@ async function listen(
   return {
     address: taken,
     close: () => {
-      closing ??= new Promise<void>((resolve) => {
-        server.close(() => resolve());
+      closing ??= closeServer(server, () => {
         for (const raw of young.values()) raw.resetAndDestroy();
         for (const link of links) link.close();
       });
