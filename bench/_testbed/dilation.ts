@@ -38,6 +38,6 @@ export function chooseDilation(
     SHORTEST_MS / latencyMs,
     1,
   );
-  const busy = 1 + Math.min(load / cores, 4) / 2;
+  const busy = 1 + Math.min(load / cores, 5);
   return Number((wanted * busy).toPrecision(2));
 }

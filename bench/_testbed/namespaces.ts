@@ -33,6 +33,8 @@ const QUEUE_BYTES = 64 * 2 ** 20;
 const SOCKETS = { tcp_congestion_control: 'reno', tcp_slow_start_after_idle: 0, tcp_early_retrans: 0 } as const;
 const SUBNET = '10.77.0.0/16';
 const PATIENCE_S = 20;
+/** Packets that a connection may have on its way from its first message on. */
+const WINDOW = 400;
 /** For how long a link may send at full speed after a pause, in seconds, so that a timer that is late costs no rate; at least two packets. */
 const BURST_S = 0.001;
 
@@ -99,7 +101,7 @@ export class Testnet {
           'link set lo up',
           `address add ${addressOf(member)}/16 dev eth0 noprefixroute`,
           'link set eth0 up',
-          `route add ${SUBNET} dev eth0 rto_min ${PATIENCE_S}s`,
+          `route add ${SUBNET} dev eth0 rto_min ${PATIENCE_S}s initcwnd ${WINDOW} initrwnd ${WINDOW}`,
         ],
       );
       await this.#settle(member);

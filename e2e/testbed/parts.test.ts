@@ -205,7 +205,7 @@ describe('the dilation', () => {
   it('grows with the events of an image and the load of the machine, and is 1 where nothing asks for more', () => {
     expect(chooseDilation(run(10_000, 4), 0, 2)).toBe(1);
     expect(chooseDilation(run(100, 400), 0, 2)).toBeGreaterThan(chooseDilation(run(100, 200), 0, 2));
-    expect(chooseDilation(run(100, 400), 4, 2)).toBe(2 * chooseDilation(run(100, 400), 0, 2));
+    expect(chooseDilation(run(100, 400), 4, 2)).toBe(3 * chooseDilation(run(100, 400), 0, 2));
   });
 
   it('makes short images long enough to be measured', () => {
