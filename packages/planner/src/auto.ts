@@ -48,7 +48,7 @@ const AGAIN = 0.5;
 /** A stretch of that length that made the plan faster by less than this share was the last one. */
 const WORTH = 0.003;
 /** Below this budget, in ms per device, the baselines are left out: their own searches would use most of it. */
-const BASELINES_FROM = 100;
+const BASELINES_FROM = 50;
 /** Most of the first search that looking for starts may take. */
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */

@@ -14,8 +14,8 @@ import { depthFirst, volumeByVolume } from './schedule.js';
 const BYTES_PER_MS = 125;
 /** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
 const HEADS = 3;
-/** Random split decisions of LC-PSS: enough for partitions to start from. */
-const DECISIONS = 12;
+/** Random split decisions of LC-PSS: enough for partitions to start from; fewer where they have more parts together. */
+const DECISIONS = { most: 12, parts: 192 };
 /** Most ends that the dynamic programme weighs. */
 const MOST_ENDS = 48;
 
@@ -211,7 +211,8 @@ export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
     .sort((a, b) => (withLink[a] as number) - (withLink[b] as number) || a - b);
   for (const device of all.slice(0, 4)) yield { state: singleDevice(geometry, device), family: 'one device' };
   const ends = narrowEnds(geometry);
-  const partitions = lcPssSweep(geometry.task, { decisions: DECISIONS }).map((partition) => partition.ends);
+  const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
+  const partitions = lcPssSweep(geometry.task, { decisions }).map((partition) => partition.ends);
   const first = all[0] as number;
   const head = workload.head === undefined ? undefined : first;
   for (const n of counts(all.length)) {
