@@ -3,21 +3,23 @@
  * network can announce anything, and only the code proves a controller.
  */
 import { DistrEdgeError } from '@distredge/core';
+import { formatAddress, parseAddress } from '@distredge/runtime';
 import { onEnd } from '../lifecycle.js';
 
 const TYPE = 'distredge';
 
 export interface FoundCluster {
   readonly name: string;
+  /** Where devices join, `host:port`. */
   readonly addresses: readonly string[];
-  readonly port: number;
 }
 
 /** Tells the local network of a cluster until the command ends. That this cannot be done is no error. */
-export async function advertise({ name, port }: { readonly name: string; readonly port: number }): Promise<void> {
+export async function advertise(name: string, address: string): Promise<void> {
+  const { port } = parseAddress(address);
   const { Bonjour } = await import('bonjour-service');
   const bonjour = new Bonjour({}, () => undefined);
-  bonjour.publish({ name: `${name}-${process.pid}`, type: TYPE, port, txt: { cluster: name } });
+  bonjour.publish({ name: `${name}-${process.pid}`, type: TYPE, port, txt: { cluster: name, address } });
   onEnd(
     () =>
       new Promise((resolve) => {
@@ -27,6 +29,14 @@ export async function advertise({ name, port }: { readonly name: string; readonl
         });
       }),
   );
+}
+
+function isAddress(text: unknown): text is string {
+  try {
+    return typeof text === 'string' && parseAddress(text).port > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** More than a network of a reader's own has. */
@@ -41,12 +51,14 @@ export async function browse(ms: number): Promise<FoundCluster[]> {
     failure = error;
   });
   const browser = bonjour.find({ type: TYPE }, ({ name, port, addresses, txt }) => {
-    const cluster: unknown = (txt as { cluster?: unknown } | undefined)?.cluster;
+    const told = (txt ?? {}) as { readonly cluster?: unknown; readonly address?: unknown };
+    const { cluster } = told;
     if (found.size < MOST)
       found.set(`${name}`, {
         name: (typeof cluster === 'string' ? cluster : `${name}`).slice(0, 64),
-        addresses: (addresses ?? []).filter((address) => typeof address === 'string').slice(0, 16),
-        port: Number.isInteger(port) ? port : 0,
+        addresses: isAddress(told.address)
+          ? [told.address]
+          : (addresses ?? []).slice(0, 16).map((host) => formatAddress({ host: `${host}`, port })),
       });
   });
   await new Promise((resolve) => setTimeout(resolve, ms));

@@ -50,12 +50,7 @@ async function clusters({ time, json }: Options): Promise<void> {
     print('no cluster answers on the local network; those on this machine alone do not announce themselves');
     return;
   }
-  print(
-    table([
-      ['cluster', 'join at'],
-      ...found.map(({ name, addresses, port }) => [name, addresses.map((host) => `${host}:${port}`).join(', ')]),
-    ]),
-  );
+  print(table([['cluster', 'join at'], ...found.map(({ name, addresses }) => [name, addresses.join(', ')])]));
 }
 
 async function members(address: string, options: Options): Promise<void> {

@@ -135,8 +135,7 @@ async function up(path: string | undefined, options: Options): Promise<void> {
       },
       log,
     );
-    if (!isLoopback(parseAddress(listens).host))
-      await advertise({ name: options.cluster, port: parseAddress(address).port });
+    if (!isLoopback(parseAddress(listens).host)) await advertise(options.cluster, address);
   }
   if (model !== undefined) await serve(controller, model, options);
   if (!options.once) await new Promise(() => undefined);

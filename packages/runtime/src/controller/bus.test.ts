@@ -156,6 +156,39 @@ describe('the control plane', () => {
     expect(device.connected).toBe(true);
   });
 
+  it('outlives whatever bytes come, and serves others meanwhile', async () => {
+    const at = await broker();
+    const port = Number(at.address.split(':')[1]);
+    const device = await bus(at, `${DEVICE_CLIENT}good`);
+    const topic = Buffer.from(status('evil'));
+    const text = (value: Buffer | string): Buffer =>
+      Buffer.concat([Buffer.from([0, value.length]), Buffer.from(value)]);
+    const packet = (type: number, ...parts: Buffer[]): Buffer => {
+      const body = Buffer.concat(parts);
+      return Buffer.concat([Buffer.from([type, body.length]), body]);
+    };
+    const hello = packet(0x10, text('MQTT'), Buffer.from([4, 2, 0, 60]), text(`${DEVICE_CLIENT}evil`));
+    const said = packet(0x30, text(topic), Buffer.from('{"version":1}'));
+    const asked = packet(0x82, Buffer.from([0, 1]), text('distredge/home/#'), Buffer.from([1]));
+    const whole = Buffer.concat([hello, said, asked]);
+    let seed = 1;
+    const random = (below: number): number => {
+      seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0;
+      return seed % below;
+    };
+    for (let round = 0; round < 300; round++) {
+      const bytes = Buffer.from(whole);
+      for (let change = random(6); change >= 0; change--) bytes[random(bytes.length)] = random(256);
+      const socket = connect({ port, host: '127.0.0.1' });
+      socket.on('error', () => undefined);
+      socket.end(bytes.subarray(0, 1 + random(bytes.length)));
+      socket.resume();
+      await new Promise((resolve) => socket.once('close', resolve));
+    }
+    await device.publish(status('good'), bytes('still here'));
+    expect(device.connected).toBe(true);
+  });
+
   it('does not wait for ever for a broker that is not there', async () => {
     const at = await broker();
     await at.close();
