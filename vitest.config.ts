@@ -23,11 +23,11 @@ export default defineConfig({
       },
       {
         extends: true,
-        // They start processes of their own and time them: one file at a time, after the unit tests.
+        // They start processes of their own, and wait a good deal: two files at a time, after the unit tests.
         test: {
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
-          fileParallelism: false,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
