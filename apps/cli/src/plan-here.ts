@@ -66,12 +66,7 @@ export async function planHere(
   for (let turn = 0; turn < TURNS; turn++) {
     for (const { program, times } of trials) times.push(...(await timed(program, inputs, addresses)));
   }
-  const [first, second] = trials as [Trial, Trial];
-  return median(first.times) < median(second.times) ? first : second;
-}
-
-interface Trial extends Tried {
-  readonly times: readonly number[];
+  return trials.reduce((best, trial) => (median(trial.times) < median(best.times) ? trial : best));
 }
 
 async function search(task: PlanningTask): Promise<Parameters<typeof toPlan>[1]> {
