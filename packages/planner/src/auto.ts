@@ -52,7 +52,7 @@ const BASELINES_FROM = 50;
 /** Most of the first search that looking for starts may take. */
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */
-const BASELINES_SHARE = 0.35;
+const BASELINES_SHARE = 0.6;
 interface Round {
   readonly survivors: number;
   readonly share: number;
