@@ -63,6 +63,10 @@ export function addBench(program: Command): void {
 /** Idle threads of the engine spin for a while after a run; let them sleep before the next thing is timed. */
 const REST_MS = 30;
 
+/** Runs of each before the first round: V8 has then compiled what carries rows, as it has in a service. */
+const WARM_UP = 20;
+const WARM_UP_MS = 3000;
+
 /** How to divide the model; undefined where that is to be planned. */
 async function divisionOf({ plan, volumes, weights, workers }: Options): Promise<Division | undefined> {
   if (plan !== undefined) return readPlan(plan);
@@ -95,15 +99,19 @@ async function bench(path: string, options: Options): Promise<void> {
   const gaps: ReturnType<typeof exchangeGaps> = [];
   const progress = new Progress();
   try {
-    for (let round = -1; round < options.rounds; round++) {
-      progress.update(`round ${Math.max(0, round + 1)} of ${options.rounds}`);
+    for (const [name, run] of Object.entries(contestants)) {
+      progress.update(`warming up: ${name}`);
+      const until = performance.now() + WARM_UP_MS;
+      for (let done = 0; done < WARM_UP && performance.now() < until; done++) await run();
+    }
+    for (let round = 0; round < options.rounds; round++) {
+      progress.update(`round ${round + 1} of ${options.rounds}`);
       for (const name of ['single', 'split', 'ortThreads'] as const) {
         await new Promise((resolve) => setTimeout(resolve, REST_MS));
         // The others' weights are in the caches: a run that does not count brings back one's own.
         await contestants[name]();
         const started = performance.now();
         await contestants[name]();
-        if (round < 0) continue;
         times[name].push(performance.now() - started);
         if (name === 'split') gaps.push(...exchangeGaps(program, await cluster.trace()));
       }
