@@ -6,16 +6,19 @@
 import {
   type Analysis,
   compile,
+  isChannels,
   isGather,
   type Plan,
+  type PlanChannels,
   type PlanPart,
   type PlanVolume,
+  partsOf,
   rowsOf,
   weightedParts,
 } from '@distredge/core';
 import fc from 'fast-check';
-import { typeOf } from '../../packages/core/src/graph/graph.js';
-import { firstFullyConnected } from '../../packages/core/src/rows/dependence.js';
+import { reads, typeOf } from '../../packages/core/src/graph/graph.js';
+import { channelChain, firstFullyConnected } from '../../packages/core/src/rows/dependence.js';
 import { seeded } from './choices.js';
 
 interface PartRecipe {
@@ -32,6 +35,8 @@ export interface PlanRecipe {
     readonly end: number;
     readonly parts: readonly PartRecipe[];
     readonly gather: number | undefined;
+    /** Cut by output channels where the volume can be. */
+    readonly channels: boolean;
   }[];
   /** One part per device, in the devices' order. */
   readonly classical: boolean;
@@ -54,6 +59,7 @@ const volume = fc.record({
   end: fc.nat({ max: 99 }),
   parts: fc.array(part, { minLength: 1, maxLength: 7, size: 'max' }),
   gather: fc.option(device, { nil: undefined, freq: 6 }),
+  channels: fc.boolean(),
 });
 
 export const planRecipe: fc.Arbitrary<PlanRecipe> = fc.record({
@@ -74,10 +80,14 @@ export function buildPlan(analysis: Analysis, recipe: PlanRecipe): Plan {
     .flatMap((item) => (places.length === 0 ? [] : [{ item, at: places[item.end % places.length] as number }]))
     .sort((a, b) => a.at - b.at)
     .filter(({ at }, index, all) => all[index - 1]?.at !== at);
-  const volumes = chosen.flatMap(({ item, at }): Plan['volumes'][number][] => {
+  const volumes = chosen.flatMap(({ item, at }, index): Plan['volumes'][number][] => {
     const names = ends[at] as string[];
     const end = names[item.end % names.length] as string;
-    const tiled: PlanVolume = { end, parts: tiling(item.parts, rowsOf(analysis, end), devices, recipe.classical) };
+    const channels = item.channels ? channelsBehind(analysis, (chosen[index - 1]?.at ?? -1) + 1, at, end) : undefined;
+    const tiled: PlanVolume | PlanChannels =
+      channels === undefined
+        ? { end, parts: tiling(item.parts, rowsOf(analysis, end), devices, recipe.classical) }
+        : { end, channels: oncePerDevice(tiling(item.parts, channels, devices, false)) };
     return item.gather === undefined ? [tiled] : [tiled, { gather: item.gather % devices }];
   });
   const turns = recipe.order === undefined ? [] : shuffled([...Array(devices).keys()], seeded(recipe.order));
@@ -89,6 +99,33 @@ export function buildPlan(analysis: Analysis, recipe: PlanRecipe): Plan {
     ...(recipe.order === undefined ? {} : { order: turns.slice(recipe.order % 2) }),
   };
   return recipe.schedule === undefined ? plan : { ...plan, schedule: randomSchedule(analysis, plan, recipe.schedule) };
+}
+
+/** How many channels a volume from one position to another can be cut into; undefined where it cannot be cut so. */
+function channelsBehind(analysis: Analysis, from: number, to: number, end: string): number | undefined {
+  const own = analysis.sequence.slice(from, to + 1);
+  const chain = channelChain(analysis, end);
+  if (chain === undefined || !chain.every((placed) => own.includes(placed))) return undefined;
+  const made = new Set(chain.flatMap(({ node }) => node.outputs));
+  const fits = own.every(
+    (placed) =>
+      placed.kind === 'rows' &&
+      reads(placed.node).every((name) => analysis.axes.has(name) || analysis.graph.constants.has(name)) &&
+      (chain.includes(placed) || !reads(placed.node).some((name) => made.has(name))),
+  );
+  return fits ? typeOf(analysis.graph, end).shape?.[1] : undefined;
+}
+
+/** The same tiling with the parts of a device that has several given to its first: what is left still tiles. */
+function oncePerDevice(parts: readonly PlanPart[]): PlanPart[] {
+  const sorted = [...parts].sort((a, b) => a.from - b.from);
+  const seen = new Set<number>();
+  const kept = sorted.filter(({ device: on }) => !seen.has(on) && seen.add(on));
+  return kept.map((part, index) => ({
+    ...part,
+    from: index === 0 ? 0 : part.from,
+    to: kept[index + 1]?.from ?? Math.max(...parts.map(({ to }) => to)),
+  }));
 }
 
 function tiling(parts: readonly PartRecipe[], rows: number, devices: number, classical: boolean): PlanPart[] {
@@ -121,15 +158,34 @@ function headOf(analysis: Analysis, { head, devices }: PlanRecipe): Pick<Plan, '
 /** Every part of a plan as its schedule names it. */
 export function allParts({ volumes }: Plan): [number, number][] {
   return volumes.flatMap((item, index): [number, number][] =>
-    isGather(item) ? [[index, 0]] : item.parts.map((_, at): [number, number] => [index, at]),
+    isGather(item) ? [[index, 0]] : partsOf(item).map((_, at): [number, number] => [index, at]),
   );
+}
+
+/** What the compiler calls the parts of a plan whose volumes that are cut by channels become one for each part. */
+function compiledNames({ volumes }: Plan): Map<string, string> {
+  const names = new Map<string, string>();
+  let next = 0;
+  volumes.forEach((item, index) => {
+    if (isGather(item) || !isChannels(item)) {
+      for (const at of isGather(item) ? [0] : item.parts.keys()) names.set(`${next} ${at}`, `${index} ${at}`);
+      next += 1;
+      return;
+    }
+    const parts = [...item.channels.entries()].filter(([, { from, to }]) => to > from);
+    for (const [at] of parts.sort(([, a], [, b]) => a.from - b.from)) names.set(`${next++} 0`, `${index} ${at}`);
+  });
+  return names;
 }
 
 /** A random order of all parts in which each comes after every part that owns rows it needs. */
 function randomSchedule(analysis: Analysis, plan: Plan, seed: number): [number, number][] {
   const { lowered } = compile(analysis.graph, plan, analysis);
-  const keyOf = (step: (typeof lowered.steps)[number]): string =>
-    `${lowered.stages[step.stage]?.volume} ${step.part.index}`;
+  const names = compiledNames(plan);
+  const keyOf = (step: (typeof lowered.steps)[number]): string => {
+    const key = `${lowered.stages[step.stage]?.volume} ${step.part.index}`;
+    return names.get(key) ?? key;
+  };
   const after = new Map<string, Set<string>>();
   for (const step of lowered.steps) {
     const volume = lowered.stages[step.stage]?.volume;

@@ -10,7 +10,7 @@ import {
   type Plan,
   type PlanningTask,
   type Program,
-  planByRule,
+  planWithChannels,
   profileCosts,
   toPlan,
   workloadOf,
@@ -44,7 +44,10 @@ export async function planHere(
   addresses: readonly string[],
 ): Promise<Tried> {
   const analysis = analyse(graph);
-  const rule = planByRule(analysis, { weights: addresses.map(() => 1) });
+  const rule = planWithChannels(
+    analysis,
+    addresses.map(() => 1),
+  );
   const { profile } = await profileHere(analysis, name, { link: true });
   const workload = workloadOf(analysis, name);
   const link: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };

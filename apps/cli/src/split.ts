@@ -11,6 +11,7 @@ import {
   type Plan,
   type Program,
   planByRule,
+  planWithChannels,
   resolutionOf,
   splitFlopShare,
   type Tensor,
@@ -39,10 +40,11 @@ import { amount, Progress, shown } from './output.js';
 
 export type Tensors = Record<string, Tensor>;
 
-/** Plans by the rule and compiles. */
+/** Plans by the rule and compiles; `blocks` also cuts by channels. */
 export function compileByRule(graph: Graph, volumes: VolumeRule, weights: readonly number[]): Program {
   const analysis = analyse(graph);
-  return compile(graph, planByRule(analysis, { volumes, weights }), analysis);
+  const plan = volumes === 'blocks' ? planWithChannels(analysis, weights) : planByRule(analysis, { volumes, weights });
+  return compile(graph, plan, analysis);
 }
 
 /** How a model is divided: as a plan says, or by the simple rule. */

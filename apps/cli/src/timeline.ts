@@ -1,5 +1,5 @@
 /** A run as a picture in text: one line for each device, time from left to right. */
-import { type Plan, type Program, REQUESTER } from '@distredge/core';
+import { type Program, REQUESTER, type RowPlan } from '@distredge/core';
 import type { RunTrace } from '@distredge/runtime';
 import { deviceColor } from '@distredge/zoo';
 import { ms, painted } from './output.js';
@@ -26,7 +26,7 @@ export function timeline(program: Program, trace: RunTrace): string {
 }
 
 /** For each volume, which device computes which rows of its end tensor; only of the devices named, by index. */
-export function rowTable(plan: Plan, names: readonly string[]): (string | number)[][] {
+export function rowTable(plan: RowPlan, names: readonly string[]): (string | number)[][] {
   const devices = names.flatMap((_, device) => (names[device] === '' ? [] : [device]));
   const rows: (string | number)[][] = [['volume', 'ends at', 'rows', ...devices.map((device) => names[device] ?? '')]];
   plan.volumes.forEach((volume, index) => {

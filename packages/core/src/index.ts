@@ -76,7 +76,20 @@ export type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } f
 export { placeholderWeights, withoutWeights } from './onnx/skeleton.js';
 export { dtypeNumber, externalProtoOf, numbers, protoOf } from './onnx/tensor-proto.js';
 export { encodeModelPieces, encodeModelProto } from './onnx/wire.js';
-export { isGather, type Plan, type PlanGather, type PlanPart, type PlanVolume, parsePlan } from './plan/plan.js';
+export { planWithChannels } from './plan/channel-rule.js';
+export {
+  asRowPlan,
+  isChannels,
+  isGather,
+  type Plan,
+  type PlanChannels,
+  type PlanGather,
+  type PlanPart,
+  type PlanVolume,
+  parsePlan,
+  partsOf,
+  type RowPlan,
+} from './plan/plan.js';
 export { planByRule, type RuleOptions, type VolumeRule, weightedParts } from './plan/rule.js';
 export { type Analysis, analyse, type NodeKind, type PlacedNode, rowsOf } from './rows/analysis.js';
 export type { Range } from './rows/range.js';

@@ -1,6 +1,14 @@
 /** `distredge explain`: who computes which rows of which volume, and when; in words or as a picture. */
 import { extname } from 'node:path';
-import { isGather, type Plan, type SimulatedRun, simulator, type Workload, type WorkPlan } from '@distredge/core';
+import {
+  asRowPlan,
+  isGather,
+  type RowPlan,
+  type SimulatedRun,
+  simulator,
+  type Workload,
+  type WorkPlan,
+} from '@distredge/core';
 import type { Command } from 'commander';
 import { writeArtifact } from '../json-file.js';
 import { MODEL_ARGUMENT } from '../model-file.js';
@@ -51,7 +59,7 @@ export function addExplain(program: Command): void {
 async function explain(planPath: string, path: string, options: Options): Promise<void> {
   const { model, clusterName, task } = await readTask(path, options.cluster, modelOptions(options));
   const { work, plan: given } = await readWorkPlan(planPath, task);
-  const plan = named(given, work, task.workload);
+  const plan = named(asRowPlan(given), work, task.workload);
   const run = simulator(task).run(work);
   if (!Number.isFinite(run.latencyMs)) throw doesNotFit(planPath, task, run);
   const devices = task.costs.map(({ id }) => id);
@@ -117,7 +125,7 @@ async function explain(planPath: string, path: string, options: Options): Promis
 }
 
 /** The plan as it is simulated: also with the volumes that an exchange inside one of its own makes of it. */
-function named(plan: Plan, work: WorkPlan, { ops, tensors }: Workload): Plan {
+function named(plan: RowPlan, work: WorkPlan, { ops, tensors }: Workload): RowPlan {
   const volumes = work.volumes.map((volume) =>
     isGather(volume)
       ? volume

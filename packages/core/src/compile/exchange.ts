@@ -4,7 +4,7 @@
  * receiver and receiving stage.
  */
 import { DistrEdgeError } from '../errors.js';
-import { isGather, type Plan, planError } from '../plan/plan.js';
+import { isGather, planError, type RowPlan } from '../plan/plan.js';
 import type { Analysis } from '../rows/analysis.js';
 import { hull, intersect, isEmpty, type Range, subtract } from '../rows/range.js';
 import type { Lowered, StepDraft } from './steps.js';
@@ -51,7 +51,7 @@ export interface Exchange {
 interface Holding extends Segment {}
 
 /** Orders the steps and resolves every need. Throws `PLAN_INVALID` where a schedule runs a part before its inputs exist. */
-export function exchange(analysis: Analysis, plan: Plan, lowered: Lowered): Exchange {
+export function exchange(analysis: Analysis, plan: RowPlan, lowered: Lowered): Exchange {
   let { steps } = lowered;
   for (;;) {
     const flow = resolve(analysis, plan, lowered, steps);
@@ -64,7 +64,7 @@ export function exchange(analysis: Analysis, plan: Plan, lowered: Lowered): Exch
   }
 }
 
-function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readonly StepDraft[]): Exchange {
+function resolve(analysis: Analysis, plan: RowPlan, lowered: Lowered, steps: readonly StepDraft[]): Exchange {
   const state = new State(analysis, lowered);
   const waiting = prioritised(plan, lowered, steps);
   const strict =
@@ -88,7 +88,7 @@ function resolve(analysis: Analysis, plan: Plan, lowered: Lowered, steps: readon
 }
 
 /** The steps in the plan's schedule, by default from top to bottom; stages of one volume one after another, head last. */
-function prioritised(plan: Plan, { stages }: Lowered, steps: readonly StepDraft[]): StepDraft[] {
+function prioritised(plan: RowPlan, { stages }: Lowered, steps: readonly StepDraft[]): StepDraft[] {
   const place = new Map<string, number>();
   if (plan.schedule !== undefined) {
     for (const [index, [volume, part]] of plan.schedule.entries()) place.set(`${volume} ${part}`, index);
@@ -238,7 +238,7 @@ class State {
   }
 
   /** Messages of one step leave in order: nearer stage first, then receivers in the plan's order, the requester last. */
-  result(plan: Plan): Exchange {
+  result(plan: RowPlan): Exchange {
     const order = new Map((plan.order ?? []).map((device, index): [number, number] => [device, index]));
     const turn = (device: number): number =>
       device === REQUESTER ? Number.POSITIVE_INFINITY : (order.get(device) ?? order.size + device);

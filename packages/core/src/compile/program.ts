@@ -4,11 +4,12 @@
  * same program.
  */
 import type { Graph } from '../graph/graph.js';
-import type { Plan } from '../plan/plan.js';
+import { asRowPlan, isChannels, type Plan, type RowPlan } from '../plan/plan.js';
 import { type Analysis, analyse } from '../rows/analysis.js';
 import type { Range } from '../rows/range.js';
 import { byteLength, type DataType } from '../tensor.js';
 import type { BuiltModel } from './builder.js';
+import { expandChannels } from './channels.js';
 import { type Exchange, exchange, REQUESTER } from './exchange.js';
 import { type Lowered, lower, type ValueSpec } from './steps.js';
 import { keptRange, pieceShape, type WrittenStep, writeStep } from './submodel.js';
@@ -70,18 +71,28 @@ export interface ProgramStep {
 }
 
 export interface Program {
+  /** The model's graph; where the plan cuts by channels, one that is divided so, with the same inputs and outputs. */
   readonly graph: Graph;
-  readonly plan: Plan;
+  /** Cut by rows only: volumes that were cut by channels are one for each part. */
+  readonly plan: RowPlan;
   readonly analysis: Analysis;
   readonly lowered: Lowered;
   readonly models: readonly BuiltModel[];
   readonly steps: readonly ProgramStep[];
   readonly messages: readonly ProgramMessage[];
   readonly values: ReadonlyMap<string, ValueSpec>;
+  /** For every node that stands for some channels, or a device's copy, of one of the model: that node's name. */
+  readonly origins: ReadonlyMap<string, string>;
 }
 
 /** Compiles a plan for a model. Throws `PLAN_INVALID` where it does not fit. */
 export function compile(graph: Graph, plan: Plan, analysis: Analysis = analyse(graph)): Program {
+  if (!plan.volumes.some(isChannels)) return compileRows(graph, asRowPlan(plan), analysis, new Map());
+  const expanded = expandChannels(analysis, plan);
+  return compileRows(expanded.graph, expanded.plan, analyse(expanded.graph), expanded.origins);
+}
+
+function compileRows(graph: Graph, plan: RowPlan, analysis: Analysis, origins: Program['origins']): Program {
   const lowered = lower(analysis, plan);
   const flow = exchange(analysis, plan, lowered);
   const messages = flow.messages.map((message): ProgramMessage => {
@@ -133,7 +144,7 @@ export function compile(graph: Graph, plan: Plan, analysis: Analysis = analyse(g
       flops: step.flops,
     };
   });
-  return { graph, plan, analysis, lowered, models, steps, messages, values: lowered.values };
+  return { graph, plan, analysis, lowered, models, steps, messages, values: lowered.values, origins };
 }
 
 function isKept(analysis: Analysis, flow: Exchange, index: number, value: string, range: Range): boolean {
@@ -154,9 +165,11 @@ function keyOf({ bytes }: BuiltModel): string {
 export { REQUESTER };
 
 /** Share of the unsplit model's work that lies in ops which more than one device computes rows (or channels) of. */
-export function splitFlopShare({ analysis, lowered }: Program): number {
+export function splitFlopShare({ analysis, lowered, origins }: Program): number {
   const devices = new Map<string, Set<number>>();
-  const note = (name: string, device: number): void => {
+  const originOf = (name: string): string => origins.get(name) ?? name;
+  const note = (node: string, device: number): void => {
+    const name = originOf(node);
     const set = devices.get(name) ?? new Set();
     devices.set(name, set.add(device));
   };
@@ -167,6 +180,6 @@ export function splitFlopShare({ analysis, lowered }: Program): number {
     for (const { placed } of step.work.computed) note(placed.node.name, step.part.device);
     for (const { placed } of step.partials) note(placed.node.name, step.part.device);
   }
-  const split = analysis.nodes.filter(({ node }) => (devices.get(node.name)?.size ?? 0) > 1);
+  const split = analysis.nodes.filter(({ node }) => (devices.get(originOf(node.name))?.size ?? 0) > 1);
   return analysis.flops === 0 ? 0 : split.reduce((sum, { flops }) => sum + flops, 0) / analysis.flops;
 }

@@ -6,7 +6,7 @@
 
 import { reads, typeOf } from '../graph/graph.js';
 import type { LocalRule } from '../ops/op.js';
-import { isGather, type Plan, type PlanPart, planError } from '../plan/plan.js';
+import { isGather, type PlanPart, planError, type RowPlan } from '../plan/plan.js';
 import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
 import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
 import { type Range, share } from '../rows/range.js';
@@ -37,7 +37,7 @@ export function ownShare(analysis: Analysis, stage: Stage, part: StagePart, name
 }
 
 /** Lowers a plan to stages. Throws `PLAN_INVALID` where the plan does not fit the model. */
-export function stagesOf(analysis: Analysis, plan: Plan): Stage[] {
+export function stagesOf(analysis: Analysis, plan: RowPlan): Stage[] {
   const { sequence } = analysis;
   const position = new Map(
     sequence.flatMap(({ node }, index) => node.outputs.map((name): [string, number] => [name, index])),
@@ -119,7 +119,7 @@ function divide(
 }
 
 /** The head: whole on one device, or its first fully connected layer cut by output channels. */
-function headStages(analysis: Analysis, plan: Plan, before: readonly Stage[]): Stage[] {
+function headStages(analysis: Analysis, plan: RowPlan, before: readonly Stage[]): Stage[] {
   const { head, graph, axes } = analysis;
   if (head.length === 0 && graph.outputs.every((name) => axes.has(name))) return [];
   const base = { volume: plan.volumes.length, height: 1 };

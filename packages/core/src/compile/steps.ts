@@ -7,7 +7,7 @@
 import { DistrEdgeError } from '../errors.js';
 import { type Graph, reads, typeOf } from '../graph/graph.js';
 import type { GlobalRule } from '../ops/op.js';
-import type { Plan } from '../plan/plan.js';
+import type { RowPlan } from '../plan/plan.js';
 import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
 import { leavesOf } from '../rows/dependence.js';
 import { flopsOf, type PartNeeds, partNeeds } from '../rows/needs.js';
@@ -67,7 +67,7 @@ export function partialsName(placed: PlacedNode): string {
 }
 
 /** Lowers a plan to steps. */
-export function lower(analysis: Analysis, plan: Plan): Lowered {
+export function lower(analysis: Analysis, plan: RowPlan): Lowered {
   const stages = stagesOf(analysis, plan);
   const values = new Map<string, ValueSpec>();
   const covered = new Map<string, Range[]>();

@@ -6,7 +6,16 @@
  * these boundaries, with parts at the same fractions. An op whose result has no rows of its own in the model (partial results
  * of a global op) cannot end a volume of a `Plan`: `toPlan` ends it at the last tensor before that can.
  */
-import { isGather, PLAN_VERSION, type Plan, type PlanGather, type PlanPart, planError } from '../plan/plan.js';
+import {
+  asRowPlan,
+  isGather,
+  PLAN_VERSION,
+  type Plan,
+  type PlanGather,
+  type PlanPart,
+  planError,
+  type RowPlan,
+} from '../plan/plan.js';
 import { share } from '../rows/range.js';
 import type { WorkPlan, WorkVolume } from './task.js';
 import type { WorkEnd, Workload } from './workload.js';
@@ -35,10 +44,10 @@ function scaled(parts: readonly PlanPart[], height: number, rows: number): PlanP
  * rows becomes part of the next one.
  * @param devices number of devices of the cluster
  */
-export function toPlan(workload: Workload, plan: WorkPlan, devices: number): Plan {
+export function toPlan(workload: Workload, plan: WorkPlan, devices: number): RowPlan {
   const ends = endsOf(workload);
   const { ops, tensors } = workload;
-  const volumes: Plan['volumes'][number][] = [];
+  const volumes: RowPlan['volumes'][number][] = [];
   const place: (number | undefined)[] = [];
   let last = -1;
   for (const volume of plan.volumes) {
@@ -106,7 +115,7 @@ export function fromPlan(workload: Workload, plan: Plan, devices?: number): Work
   const longer = new Set<number>();
   let start = 0;
   let place = -1;
-  plan.volumes.forEach((volume, index) => {
+  asRowPlan(plan).volumes.forEach((volume, index) => {
     if (isGather(volume)) {
       became.push([volumes.push(volume) - 1]);
       return;

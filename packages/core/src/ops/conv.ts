@@ -31,6 +31,12 @@ export const conv: OpFamily = {
     return elements(view.outShape) * (2 * perOutput + (view.has(2) ? 1 : 0));
   },
   products: (view) => ({ each: elements(view.shape(1).slice(1)), channelAxis: 1 }),
+  channels(view) {
+    const own = [1, 2].filter((index) => view.has(index));
+    if (view.attributes.int('group', 1) !== 1 || own.some((index) => view.constant(index) === undefined))
+      return undefined;
+    return { follows: undefined, cuts: own.map((input) => ({ input, axis: 0 })) };
+  },
   rows(view, axes) {
     const axis = axes[0];
     if (axis === undefined || axes.some((other, index) => index > 0 && other !== undefined)) {

@@ -34,6 +34,11 @@ export const batchNormalization: OpFamily = {
   },
   flops: (view) => 2 * elements(view.shape(0)),
   beside: () => 'elementwise',
+  channels(view) {
+    const own = [1, 2, 3, 4];
+    if (own.some((index) => view.constant(index) === undefined)) return undefined;
+    return { follows: 0, cuts: own.map((input) => ({ input, axis: 0 })) };
+  },
   rows(view, axes) {
     const axis = onlyAxis(axes);
     if (axis === undefined) return COMPUTED;

@@ -176,6 +176,17 @@ export interface Products {
   readonly channelAxis: number;
 }
 
+/** How a run of output channels (indices of axis 1) is computed apart from the others. */
+export interface ChannelRule {
+  /**
+   * The input whose same channels the output channels are made from, which is all that they need of it; undefined where each
+   * output channel needs all channels of every input and has weights of its own.
+   */
+  readonly follows: number | undefined;
+  /** Constant inputs that hold something for each output channel, and along which axis. */
+  readonly cuts: readonly { readonly input: number; readonly axis: number }[];
+}
+
 /**
  * How an engine spares an op a pass over memory of its own: `elementwise` while the result of the op before is written;
  * `view` never touches a byte, the same elements in the same order; `layout` moves bytes only, in one pass with its like.
@@ -192,6 +203,8 @@ export interface OpFamily {
   flops?(view: OpView): number;
   /** Set for convolutions and matrix products: the multiply-adds that are most of their work. */
   products?(view: OpView): Products;
+  /** Whether and how runs of output channels can be computed apart. Default: not. Asked only of nodes whose shapes are known. */
+  channels?(view: OpView): ChannelRule | undefined;
   /** What engines do on the side of another op, if anything. Asked only of nodes whose shapes are known. */
   beside?(view: OpView): Beside | undefined;
   /**

@@ -94,6 +94,19 @@ export const pointwise: OpFamily = {
   flops(view) {
     return FREE.has(view.node.op) ? 0 : elements(view.outShape) * Math.max(1, given(view).length - 1);
   },
+  channels(view) {
+    const computed = given(view).filter((index) => view.constant(index) === undefined);
+    const [follows] = computed;
+    const rank = view.outShape.length;
+    const all = view.outShape[1];
+    if (follows === undefined || computed.length > 1 || `${view.shape(follows)}` !== `${view.outShape}`)
+      return undefined;
+    const cuts = given(view).flatMap((input) => {
+      const axis = 1 - rank + view.shape(input).length;
+      return input !== follows && axis >= 0 && view.shape(input)[axis] === all && all !== 1 ? [{ input, axis }] : [];
+    });
+    return { follows, cuts };
+  },
   beside: ({ node }) => (CARRIES.has(node.op) ? 'view' : 'elementwise'),
   jumps(view) {
     const fractions = (type: (typeof view.inputs)[number]): boolean => type?.dtype?.startsWith('float') === true;

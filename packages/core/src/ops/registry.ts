@@ -14,7 +14,7 @@ import {
   lrn,
   meanVarianceNormalization,
 } from './normalization.js';
-import type { OpFamily } from './op.js';
+import type { ChannelRule, OpFamily, OpView } from './op.js';
 import { pad } from './pad.js';
 import { pointwise } from './pointwise.js';
 import { pool } from './pool.js';
@@ -48,6 +48,12 @@ const byType = new Map(FAMILIES.flatMap((family) => family.ops.map((op): [string
 /** The family that answers for a node; undefined for ops that nothing here knows. */
 export function familyOf(node: Pick<Node, 'op' | 'domain'>): OpFamily | undefined {
   return byType.get(node.domain === '' ? node.op : `${node.domain}:${node.op}`);
+}
+
+/** Whether and how runs of a node's output channels can be computed apart. */
+export function channelsOf(view: OpView): ChannelRule | undefined {
+  const sized = [...view.inputs, ...view.outputs].every((type) => type === undefined || type.shape !== undefined);
+  return sized && view.outShape.length > 2 ? familyOf(view.node)?.channels?.(view) : undefined;
 }
 
 /** Every op type that a family answers for, those of other domains as `domain:Type`. */

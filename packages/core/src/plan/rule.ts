@@ -15,7 +15,7 @@ import { firstFullyConnected, leavesOf } from '../rows/dependence.js';
 import { flopsOf, partNeeds } from '../rows/needs.js';
 import { isEmpty, type Range, share } from '../rows/range.js';
 import { byteLength } from '../tensor.js';
-import { PLAN_VERSION, type Plan, type PlanPart, planError } from './plan.js';
+import { PLAN_VERSION, type PlanPart, planError, type RowPlan } from './plan.js';
 
 export type VolumeRule = 'blocks' | 'layers' | number;
 
@@ -42,14 +42,8 @@ export function weightedParts(weights: readonly number[], rows: number): PlanPar
 }
 
 /** Makes the plan. Throws `PLAN_INVALID` for weights or a number of volumes that make no sense. */
-export function planByRule(analysis: Analysis, { volumes = 'blocks', weights }: RuleOptions): Plan {
-  const sound = weights.length > 0 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
-  if (!sound || weights.every((weight) => weight === 0)) {
-    throw planError('the shares make no sense', 'weights', {
-      expected: 'a number ≥ 0 for each device, not all 0',
-      got: `[${weights.join(', ')}]`,
-    });
-  }
+export function planByRule(analysis: Analysis, { volumes = 'blocks', weights }: RuleOptions): RowPlan {
+  checkWeights(weights);
   const { sequence } = analysis;
   const ends = candidateEnds(analysis);
   const chosen =
@@ -71,12 +65,24 @@ export function planByRule(analysis: Analysis, { volumes = 'blocks', weights }: 
   };
 }
 
-function rowOutput({ axes }: Analysis, { node }: PlacedNode): string | undefined {
+/** Throws `PLAN_INVALID` for relative shares that make no sense. */
+export function checkWeights(weights: readonly number[]): void {
+  const sound = weights.length > 0 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
+  if (!sound || weights.every((weight) => weight === 0)) {
+    throw planError('the shares make no sense', 'weights', {
+      expected: 'a number ≥ 0 for each device, not all 0',
+      got: `[${weights.join(', ')}]`,
+    });
+  }
+}
+
+/** The first output of an op that can be cut by rows. */
+export function rowOutput({ axes }: Analysis, { node }: PlacedNode): string | undefined {
   return node.outputs.find((name) => axes.has(name));
 }
 
 /** Whether an op makes every row from the same row of its inputs, and multiplies nothing. */
-function isPointwise({ rule, view, flops }: PlacedNode): boolean {
+export function isPointwise({ rule, view, flops }: PlacedNode): boolean {
   if (rule?.kind !== 'local') return false;
   const probe = { from: 0, to: 1 };
   const elements = (view.outputs[0]?.shape ?? []).reduce((product, dim) => product * dim, 1);
@@ -87,7 +93,7 @@ function isPointwise({ rule, view, flops }: PlacedNode): boolean {
 }
 
 /** Positions in the sequence where a volume may end: not between an op and the pointwise op that alone reads it. */
-function candidateEnds(analysis: Analysis): number[] {
+export function candidateEnds(analysis: Analysis): number[] {
   const { sequence } = analysis;
   const ends = sequence.flatMap((placed, index): number[] => {
     const output = rowOutput(analysis, placed);
@@ -127,9 +133,18 @@ function aliveBytes(analysis: Analysis): number[] {
   });
 }
 
-function blockEnds(analysis: Analysis, ends: readonly number[], weights: readonly number[]): number[] {
+/**
+ * Ends of volumes by the rule `blocks`, as positions in the sequence.
+ * @param boundaries positions before which a volume must end besides
+ */
+export function blockEnds(
+  analysis: Analysis,
+  ends: readonly number[],
+  weights: readonly number[],
+  boundaries: readonly number[] = [],
+): number[] {
   const alive = aliveBytes(analysis);
-  const forced = forcedEnds(analysis);
+  const forced = [...forcedEnds(analysis), ...boundaries];
   const devices = weights.filter((weight) => weight > 0).length;
   const rowsAt = (index: number): number =>
     rowsOf(analysis, rowOutput(analysis, analysis.sequence[index] as PlacedNode) ?? '');
@@ -220,7 +235,8 @@ function equalEnds({ sequence, flops }: Analysis, ends: readonly number[], count
   return chosen;
 }
 
-function headBy(analysis: Analysis, weights: readonly number[]): { head?: PlanPart[] } {
+/** The head cut by output channels where its first fully connected layer is large. */
+export function headBy(analysis: Analysis, weights: readonly number[]): { head?: PlanPart[] } {
   const cut = firstFullyConnected(analysis);
   if (cut === undefined) return {};
   const { graph } = analysis;

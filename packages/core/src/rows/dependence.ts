@@ -2,6 +2,7 @@
 import { reads } from '../graph/graph.js';
 import { channelRule } from '../ops/matmul.js';
 import type { LocalRule } from '../ops/op.js';
+import { channelsOf } from '../ops/registry.js';
 import type { Analysis, PlacedNode } from './analysis.js';
 
 /** The combined results of global ops (and single results of islands) that a value is computed from through `free` nodes. */
@@ -20,4 +21,24 @@ export function firstFullyConnected(analysis: Analysis): { placed: PlacedNode; r
     if (rule !== undefined) return { placed, rule };
   }
   return undefined;
+}
+
+/** Where images have their channels. */
+export const CHANNEL_AXIS = 1;
+
+/** The convolution whose channels make a tensor's, and the ops from it to the tensor, in order; undefined where there is none. */
+export function channelChain(analysis: Analysis, end: string): readonly [PlacedNode, ...PlacedNode[]] | undefined {
+  const chain: PlacedNode[] = [];
+  let name = end;
+  for (;;) {
+    const placed = analysis.producer.get(name);
+    const axis = analysis.axes.get(name);
+    if (placed?.kind !== 'rows' || axis === undefined || axis === CHANNEL_AXIS) return undefined;
+    if (placed.node.outputs.some((other) => other !== '' && other !== name)) return undefined;
+    const rule = channelsOf(placed.view);
+    if (rule === undefined) return undefined;
+    chain.push(placed);
+    if (rule.follows === undefined) return chain.reverse() as unknown as readonly [PlacedNode, ...PlacedNode[]];
+    name = placed.node.inputs[rule.follows] ?? '';
+  }
 }
