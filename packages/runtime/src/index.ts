@@ -1,13 +1,8 @@
 /** The public face of @distredge/runtime: engines, links, providers, and the requester that makes one cluster of them. */
 export { type Agent, type AgentMeasure, type AgentOptions, startAgent } from './controller/agent.js';
 export { addressEndpoint, type Bus, brokerEndpoint, type Endpoint, openBus } from './controller/bus.js';
-export {
-  type Controller,
-  type ControllerOptions,
-  type Inferred,
-  type PlanFunction,
-  startController,
-} from './controller/controller.js';
+export type { Controller, ControllerOptions, Inferred, PlanFunction } from './controller/contract.js';
+export { startController } from './controller/controller.js';
 export type { ControllerEvent, PlanReason } from './controller/events.js';
 export { readDirectory, type Snapshot } from './controller/observer.js';
 export { type DeviceRecord, isOnline, type Registry } from './controller/registry.js';
@@ -21,6 +16,7 @@ export { createOrtWorkerEngine } from './engine/ort-worker.js';
 export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
 export { runWholeModel } from './engine/whole-run.js';
+export { FALLS_BACK } from './falls-back.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
 export {
   type Frame,

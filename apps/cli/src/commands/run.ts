@@ -1,6 +1,6 @@
 /** `distredge run`: one image, or a stream of them, through providers at given addresses; finished here, unsplit, should one of them be lost. */
 import { DistrEdgeError, type Plan, type Tensor, type VolumeRule } from '@distredge/core';
-import { assertLoopback, formatAddress, MAX_IN_FLIGHT, parseAddress } from '@distredge/runtime';
+import { assertLoopback, FALLS_BACK, formatAddress, MAX_IN_FLIGHT, parseAddress } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import { type Command, Option } from 'commander';
 import { interrupted } from '../lifecycle.js';
@@ -185,15 +185,3 @@ async function planFor(addresses: readonly string[], path: string): Promise<Plan
     got: `${addresses.length}`,
   });
 }
-
-/** Errors after which the image can still be finished here. Wrong input or a wrong plan would be wrong here too. */
-const FALLS_BACK: ReadonlySet<string> = new Set([
-  'PROVIDER_LOST',
-  'PROVIDER_FAILED',
-  'LINK_FAILED',
-  'LINK_CLOSED',
-  'DEADLINE',
-  'PROTOCOL',
-  'FRAME_INVALID',
-  'ENGINE_FAILED',
-]);

@@ -23,7 +23,8 @@ import { createTcpTransport } from '../link/tcp.js';
 import { modelHash } from '../profile/measure.js';
 import { type Agent, startAgent } from './agent.js';
 import { addressEndpoint } from './bus.js';
-import { type Controller, type ControllerOptions, type PlanFunction, startController } from './controller.js';
+import type { Controller, ControllerOptions, PlanFunction } from './contract.js';
+import { startController } from './controller.js';
 import type { ControllerEvent } from './events.js';
 
 const BYTES = onnxModel({

@@ -41,6 +41,11 @@ export class Generation {
     return this.facts.cluster.program.steps.some(({ device }) => device === index);
   }
 
+  /** Ids of the devices that take part in it. */
+  get devices(): string[] {
+    return this.facts.ids.filter((id) => this.uses(id));
+  }
+
   async infer(inputs: Tensors): Promise<{ readonly outputs: Tensors; readonly ms: number }> {
     this.#inFlight += 1;
     const start = performance.now();

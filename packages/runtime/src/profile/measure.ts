@@ -30,7 +30,7 @@ export interface MeasureOptions {
   readonly device: { readonly id: string; readonly cpu: string };
   /** Memory that models and rows may take, in 10⁶ bytes. */
   readonly memoryMb: number;
-  /** How long to measure, in ms; loading and three rounds may take longer. Default 6000. */
+  /** How long to measure, in ms; loading and three rounds may take longer. Default `PROFILE_MS`. */
   readonly budgetMs?: number;
   /** Default: the process's own clocks. */
   readonly clock?: MeasureClock;
@@ -39,6 +39,8 @@ export interface MeasureOptions {
   readonly onProgress?: (done: number, note: string) => void;
 }
 
+/** How long a model is measured when nothing else is said, in ms. */
+export const PROFILE_MS = 6000;
 /** Ops of one run, at most. */
 const RUN_OPS = 5;
 /** The lower of the two heights at which a run is measured, as a share of the higher. */
@@ -112,7 +114,7 @@ class Measurement {
   }
 
   async #run(): Promise<Profile> {
-    const { budgetMs = 6000, device, threads = 1, engine, memoryMb } = this.#options;
+    const { budgetMs = PROFILE_MS, device, threads = 1, engine, memoryMb } = this.#options;
     const runs = this.#runs();
     const total = this.#work.reduce((sum, work) => sum + work, 0);
     const begun = this.#clock.now();

@@ -1,0 +1,89 @@
+/** Answers images: each on the plan in force, on the next one where that fails, and whole on this machine as the last resort. */
+import { DistrEdgeError, type Tensor } from '@distredge/core';
+import { FALLS_BACK } from '../falls-back.js';
+import { within } from '../protocol.js';
+import { type Images, type StreamOptions, type StreamResult, streamImages } from '../stream.js';
+import type { Changes } from './changes.js';
+import type { Context } from './context.js';
+import type { Inferred } from './contract.js';
+import type { Generation, Tensors } from './generation.js';
+import type { Generations } from './generations.js';
+
+export interface AnsweringTerms {
+  readonly generations: Generations;
+  readonly changes: Changes;
+  /** Whether a plan is being made, for which it may pay to wait. */
+  planning(): boolean;
+  /** An image was done on a plan. */
+  observe(generation: Generation, ms: number): void;
+}
+
+const IMAGE_MS = 60_000;
+/** How long an image that lost its plan waits for the next one, at most: after that it is run whole. */
+const NEXT_PLAN_MS = 5000;
+/** Plans that one image is tried on before it is run whole. */
+const TRIES = 2;
+
+export class Answering {
+  readonly #context: Context;
+  readonly #terms: AnsweringTerms;
+
+  constructor(context: Context, terms: AnsweringTerms) {
+    this.#context = context;
+    this.#terms = terms;
+  }
+
+  /** As `Controller.infer`. */
+  async infer(inputs: Tensors, { deadlineMs = IMAGE_MS }: { readonly deadlineMs?: number } = {}): Promise<Inferred> {
+    const started = performance.now();
+    const left = (): number => deadlineMs - (performance.now() - started);
+    const answer = this.#answer(inputs, left);
+    answer.catch(() => undefined);
+    const { cluster } = this.#context.options;
+    const { outputs, generation } = await within(answer, deadlineMs, 'the image was not done', () => cluster);
+    return { outputs, generation, ms: performance.now() - started };
+  }
+
+  /** As `Controller.stream`. */
+  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined> {
+    const infer = async (inputs: Tensors): Promise<Record<string, Tensor>> =>
+      (await this.infer(inputs)).outputs as Record<string, Tensor>;
+    return streamImages([{ inFlight: this.#context.options.inFlight ?? 1, infer }], images, options);
+  }
+
+  async #answer(inputs: Tensors, left: () => number): Promise<{ outputs: Tensors; generation: number }> {
+    const { generations, observe } = this.#terms;
+    const context = this.#context;
+    if (context.closed) throw new DistrEdgeError('CANCELLED', 'the controller is closed');
+    let failure: DistrEdgeError | undefined;
+    for (let tries = 0; tries < TRIES; tries++) {
+      const generation = generations.current ?? (await this.#next(Math.min(NEXT_PLAN_MS, left() / 2)));
+      if (generation === undefined) break;
+      if (failure !== undefined) context.tell({ type: 'fallback', to: 'plan', error: failure });
+      try {
+        const { outputs, ms } = await generation.infer(inputs);
+        observe(generation, ms);
+        return { outputs, generation: generation.facts.number };
+      } catch (error) {
+        if (!(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code) || context.closed) throw error;
+        failure = error;
+        generations.giveUp(generation, error);
+      }
+    }
+    failure ??= new DistrEdgeError('PROVIDER_LOST', 'no device of the cluster is ready', {
+      where: context.options.cluster,
+    });
+    context.tell({ type: 'fallback', to: 'whole', error: failure });
+    return { outputs: await context.options.whole(inputs), generation: 0 };
+  }
+
+  /** The next plan, if one is being made over devices that are there; waits no longer than given. */
+  async #next(ms: number): Promise<Generation | undefined> {
+    const { generations, changes, planning } = this.#terms;
+    const end = performance.now() + ms;
+    while (generations.current === undefined && planning() && generations.count > 0 && !this.#context.closed) {
+      if (!(await changes.next(end - performance.now()))) return undefined;
+    }
+    return generations.current;
+  }
+}

@@ -1,0 +1,118 @@
+/**
+ * The plan in force and its successors: one generation at a time takes new images, and the one before ends with the last image
+ * that began in it. A switch is one assignment, between two images.
+ */
+import type { Plan, SimulatedRun, WorkPlan } from '@distredge/core';
+import type { Cluster } from '../requester.js';
+import type { Context } from './context.js';
+import type { PlanReason } from './events.js';
+import { Generation } from './generation.js';
+import { encode, MESSAGE_VERSION } from './messages.js';
+import { isOnline } from './registry.js';
+
+/** A plan that is ready on its devices. */
+export interface Prepared {
+  readonly ids: readonly string[];
+  readonly work: WorkPlan;
+  readonly plan: Plan;
+  readonly predicted: SimulatedRun;
+  readonly cluster: Cluster;
+}
+
+export interface GenerationTerms {
+  /** A plan is in force. */
+  switched(generation: Generation): void;
+  /** The plan in force is so no more, and another one is due. */
+  abandoned(reason: PlanReason): void;
+  /** A device failed. */
+  suspect(id: string): void;
+}
+
+export class Generations {
+  readonly #context: Context;
+  readonly #terms: GenerationTerms;
+  #current: Generation | undefined;
+  #count = 0;
+
+  constructor(context: Context, terms: GenerationTerms) {
+    this.#context = context;
+    this.#terms = terms;
+  }
+
+  /** The plan in force. */
+  get current(): Generation | undefined {
+    return this.#current;
+  }
+
+  /** Plans that were in force so far. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Puts a plan in force, from the next image on. */
+  switchTo(prepared: Prepared, reason: PlanReason, tookMs: number): Generation {
+    const context = this.#context;
+    const generation = new Generation({ ...prepared, number: ++this.#count });
+    const before = this.#current;
+    this.#current = generation;
+    before?.retire();
+    this.#terms.switched(generation);
+    const { number, predicted, plan, ids } = generation.facts;
+    const { devices } = generation;
+    context.tell({ type: 'plan', generation: number, devices, predictedMs: predicted.latencyMs, reason, tookMs });
+    try {
+      const message = {
+        version: MESSAGE_VERSION,
+        generation: number,
+        devices: ids,
+        predictedMs: predicted.latencyMs,
+        plan,
+      };
+      context.directory.state({ kind: 'plan' }, encode('plan', message));
+    } catch (error) {
+      // A plan too large for the broker runs all the same.
+      context.problem(error);
+    }
+    // A device of the plan may have gone while it was prepared.
+    const gone = devices.find((id) => {
+      const device = context.registry.devices.get(id);
+      return device === undefined || !isOnline(device);
+    });
+    if (gone !== undefined) this.abandon(generation, 'lost');
+    context.wake();
+    return generation;
+  }
+
+  /** No image begins on this plan any more; those under way may end there. */
+  abandon(generation: Generation, reason: PlanReason): void {
+    generation.retire();
+    // Of several images that fail together, the first one has seen to it.
+    if (this.#current !== generation) return;
+    this.#current = undefined;
+    this.#terms.abandoned(reason);
+  }
+
+  /** A plan failed: its devices are planned for anew, without those that are to blame. */
+  giveUp(generation: Generation, error: unknown): void {
+    const { cluster, ids } = generation.facts;
+    if (this.#current === generation && !this.#context.closed) {
+      for (const index of cluster.lost) if (ids[index] !== undefined) this.#terms.suspect(ids[index]);
+      if (generation.inFlight === 0) this.#context.problem(error);
+    }
+    this.abandon(generation, 'failed');
+    void generation.close();
+  }
+
+  /** There is nobody to plan for. */
+  clear(): void {
+    const current = this.#current;
+    this.#current = undefined;
+    current?.retire();
+  }
+
+  async close(): Promise<void> {
+    const current = this.#current;
+    this.#current = undefined;
+    await current?.close();
+  }
+}

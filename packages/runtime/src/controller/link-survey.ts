@@ -1,0 +1,102 @@
+/**
+ * Which links are measured when: those that a new device brings along, all of them when rows are late, those of a device that is
+ * taken back, and now and then those that carry nothing. One at a time: side by side, measurements would disturb each other.
+ */
+import type { Context } from './context.js';
+import type { Generation } from './generation.js';
+import { pairsToMeasure } from './network.js';
+import { linkKey } from './registry.js';
+import { plannable } from './task.js';
+import { CONTROLLER } from './topics.js';
+
+/** Links between devices with a profile: those never measured, all, or all of one device. */
+export type Which = 'new' | 'all' | { readonly of: string };
+
+/** On top of what one measurement is given, for its order and answer. */
+const ORDER_MS = 2000;
+/** How often links that carry nothing are looked at, and by which factor they must have changed. */
+const REFRESH_MS = 15_000;
+const REFRESH_CHANGE = 1.3;
+
+export class LinkSurvey {
+  readonly #context: Context;
+  #last: Promise<number> = Promise.resolve(0);
+  #refreshing = false;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(context: Context) {
+    this.#context = context;
+  }
+
+  /** Measures links, after all that is being measured already. Resolves to how many were; what goes wrong is told. */
+  measure(which: Which): Promise<number> {
+    const links = this.#last.then(() => this.#measure(which));
+    this.#last = links;
+    return links;
+  }
+
+  async #measure(which: Which): Promise<number> {
+    const context = this.#context;
+    const own = typeof which === 'object' ? which.of : undefined;
+    const without = new Set([...context.suspects].filter((id) => id !== own));
+    const ids = plannable(context.registry, context.model?.hash ?? '', without).map(({ id }) => id);
+    let measured = 0;
+    for (const [from, to] of pairsToMeasure(ids)) {
+      if (context.closed) return 0;
+      if (which === 'new' && context.registry.links.has(linkKey(from, to))) continue;
+      if (own !== undefined && from !== own && to !== own) continue;
+      const address = context.registry.devices.get(to)?.announcement?.probe;
+      if (address === undefined) continue;
+      try {
+        await this.#one(from, to, address);
+        measured += 1;
+      } catch (error) {
+        context.problem(error);
+      }
+    }
+    return measured;
+  }
+
+  async #one(from: string, to: string, address: string): Promise<void> {
+    const { directory, options } = this.#context;
+    const { linkMs = 10_000 } = options;
+    if (from === CONTROLLER) await directory.measureLink(to, linkMs);
+    else {
+      const order = { kind: 'links', peers: [{ id: to, address }], deadlineMs: linkMs } as const;
+      await directory.order(from, order, linkMs + ORDER_MS);
+    }
+  }
+
+  /**
+   * From now on looks at the links of devices that the plan in force does without: those of the others are seen from what they
+   * carry. `idle` tells of which devices that can be done now; `changed` hears of links that are not what they were.
+   */
+  watch(idle: { current(): Generation | undefined; isBusy(id: string): boolean }, changed: () => void): void {
+    this.#timer = setInterval(() => void this.#refresh(idle, changed), REFRESH_MS);
+  }
+
+  async #refresh(...[idle, changed]: Parameters<LinkSurvey['watch']>): Promise<void> {
+    const context = this.#context;
+    const current = idle.current();
+    if (current === undefined || this.#refreshing) return;
+    this.#refreshing = true;
+    try {
+      for (const { id } of plannable(context.registry, context.model?.hash ?? '', context.suspects)) {
+        if (current.uses(id) || idle.isBusy(id)) continue;
+        const before = context.registry.links;
+        await this.measure({ of: id });
+        const differs = [...context.registry.links].some(([key, { mbps }]) => {
+          const was = before.get(key)?.mbps ?? mbps;
+          return Math.max(was, mbps) > REFRESH_CHANGE * Math.min(was, mbps);
+        });
+        if (differs) changed();
+      }
+    } finally {
+      this.#refreshing = false;
+    }
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,106 @@
+/**
+ * Holds what images take against what was predicted, now and then and between images, without load of its own: what comes of it is
+ * how fast devices truly compute, what links truly carry, and that another plan is due.
+ */
+import type { SimulatedRun } from '@distredge/core';
+import type { Context } from './context.js';
+import { DriftWatch } from './drift.js';
+import type { PlanReason } from './events.js';
+import type { Generation } from './generation.js';
+import type { LinkSurvey } from './link-survey.js';
+import { MESSAGE_VERSION } from './messages.js';
+import { linksFromTraffic, TrafficWatch } from './traffic.js';
+
+/** No traces are asked for more often than this. */
+const TRACE_MS = 100;
+/** Links that were just measured are not measured again for the same images. */
+const AGAIN_MS = 3000;
+/** So many times of images are kept for telemetry, at most. */
+const MOST_TIMES = 1000;
+
+export class Watching {
+  readonly #context: Context;
+  readonly #links: LinkSurvey;
+  readonly #need: (reason: PlanReason) => void;
+  #watch: { readonly generation: Generation; readonly drift: DriftWatch; readonly traffic: TrafficWatch } | undefined;
+  #tracedAt = 0;
+  #imagesSinceTrace: number[] = [];
+  #linksLookedAt: number = Number.NEGATIVE_INFINITY;
+  readonly #pace = new Map<string, number>();
+
+  /** @param need has a plan made */
+  constructor(context: Context, links: LinkSurvey, need: (reason: PlanReason) => void) {
+    this.#context = context;
+    this.#links = links;
+    this.#need = need;
+  }
+
+  /** How much longer than profiled a device takes. */
+  get pace(): ReadonlyMap<string, number> {
+    return this.#pace;
+  }
+
+  /** Watches a plan, which should take what was simulated; `ids` are the devices of the simulation. */
+  from(generation: Generation, run: SimulatedRun, ids: readonly string[]): void {
+    const computeMs = new Array<number>(generation.facts.ids.length).fill(0);
+    for (const event of run.events) {
+      const device = event.kind === 'compute' ? generation.facts.ids.indexOf(ids[event.device] ?? '') : -1;
+      if (event.kind === 'compute' && device >= 0)
+        computeMs[device] = (computeMs[device] ?? 0) + event.end - event.start;
+    }
+    const { cluster, ids: own } = generation.facts;
+    const drift = new DriftWatch(computeMs, run.latencyMs, this.#context.options.drift);
+    this.#watch = { generation, drift, traffic: new TrafficWatch(cluster.program, own) };
+    this.#imagesSinceTrace = [];
+  }
+
+  /** An image was done; looks, unless others are under way, at what it took where. */
+  observe(generation: Generation, ms: number): void {
+    this.#imagesSinceTrace.push(ms);
+    if (this.#imagesSinceTrace.length > MOST_TIMES) this.#imagesSinceTrace.shift();
+    const now = performance.now();
+    if (this.#watch?.generation !== generation || generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
+    this.#tracedAt = now;
+    void this.#lookAt(generation);
+  }
+
+  async #lookAt(generation: Generation): Promise<void> {
+    const context = this.#context;
+    const trace = await generation.trace();
+    const watch = this.#watch;
+    if (trace === undefined || watch?.generation !== generation || context.closed) return;
+    const { ids, number, cluster, predicted } = generation.facts;
+    const computeMs = new Array<number>(ids.length).fill(0);
+    for (const { step, start, end } of trace.steps) {
+      const device = cluster.program.steps[step]?.device ?? -1;
+      if (device >= 0) computeMs[device] = (computeMs[device] ?? 0) + end - start;
+    }
+    context.directory.tell('telemetry', {
+      version: MESSAGE_VERSION,
+      at: Date.now(),
+      generation: number,
+      predictedMs: predicted.latencyMs,
+      images: this.#imagesSinceTrace.splice(0),
+      last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
+    });
+    watch.traffic.add(trace);
+    const { factors, network } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
+    for (const [device, factor] of factors) {
+      const id = ids[device] ?? '';
+      this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
+      context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
+    }
+    if (factors.size > 0) this.#need('drift');
+    if (network === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
+    this.#linksLookedAt = performance.now();
+    context.tell({ type: 'drift', generation: number, what: 'network', factor: network });
+    // What the late messages say, at once; what the links say when they are asked, a little later.
+    const reports = linksFromTraffic(watch.traffic.late(), ids, context.registry.links, Date.now());
+    if (reports.length > 0) {
+      context.directory.suppose(reports);
+      this.#need('drift');
+    }
+    if ((await this.#links.measure('all')) > 0) this.#need('measured');
+    this.#linksLookedAt = performance.now();
+  }
+}

@@ -1,0 +1,18 @@
+/** Which errors of providers, links and engines leave an image that others, or this machine alone, can still finish. */
+
+/**
+ * Error codes after which an image can be finished otherwise. Wrong inputs or a wrong plan would be wrong everywhere.
+ * `CANCELLED` is among them since a plan that is given up cancels its images; whoever was cancelled himself must ask first.
+ */
+export const FALLS_BACK: ReadonlySet<string> = new Set([
+  'PROVIDER_LOST',
+  'PROVIDER_FAILED',
+  'LINK_FAILED',
+  'LINK_CLOSED',
+  'DEADLINE',
+  'PROTOCOL',
+  'FRAME_INVALID',
+  'ENGINE_FAILED',
+  'CANCELLED',
+  'PEER_REFUSED',
+]);
