@@ -2,6 +2,7 @@
 
 import { FrameKind } from '@distredge/runtime';
 import { describe, expect, test } from 'vitest';
+import { PROTOCOL_VERSION } from '../../packages/runtime/src/protocol.js';
 import { distredge, endWithTests, failing, folder, json, sleep, start, startProvider } from '../support/cli.js';
 import { control, endFakesWithTests, fakeProvider, frame, READY, stranger, WELCOME } from '../support/fake-ends.js';
 import { slowCnn, smallCnn } from '../support/models.js';
@@ -180,12 +181,19 @@ test('a provider survives whatever strangers send, and tells them', async () => 
     Buffer.alloc(1 << 16, 0x5a),
     frame(FrameKind.control, Buffer.from('nonsense')),
     control({ type: 'hello', version: 99 }),
-    control({ type: 'prepare', token: '0'.repeat(32), peers: [], requestMs: 1 }),
+    control({ type: 'prepare', token: '0'.repeat(32), peers: [], requestMs: 1, hashes: [] }),
     Buffer.concat([
-      control({ type: 'hello', version: 1 }),
-      control({ type: 'prepare', token: '0'.repeat(32), peers: [address], requestMs: 1, program: { version: 1 } }),
+      control({ type: 'hello', version: PROTOCOL_VERSION }),
+      control({
+        type: 'prepare',
+        token: '0'.repeat(32),
+        peers: [address],
+        requestMs: 1,
+        hashes: [],
+        program: { version: 1 },
+      }),
     ]),
-    control({ type: 'peer', version: 1, token: '0'.repeat(32), to: 0, device: 1 }),
+    control({ type: 'peer', version: PROTOCOL_VERSION, token: '0'.repeat(32), to: 0, device: 1 }),
     frame(FrameKind.data, new Uint8Array(100), 1, 1),
     frame(FrameKind.blob, new Uint8Array(100)),
     control({ type: 'trace' }),
@@ -195,7 +203,7 @@ test('a provider survives whatever strangers send, and tells them', async () => 
     expect(closed, Buffer.from(bytes.subarray(0, 80)).toString('latin1')).toBe(true);
   }
   // One that breaks off in the middle of a frame, and goes.
-  await stranger(address, control({ type: 'hello', version: 1 }).subarray(0, 20), 50);
+  await stranger(address, control({ type: 'hello', version: PROTOCOL_VERSION }).subarray(0, 20), 50);
   const outcome = await distredge(['run', small, '--devices', address, '--no-fallback', '--json']);
   expect(json(outcome)).toMatchObject({ ok: true, fallback: null });
   expect(provider.stderr).toBe('');

@@ -3,6 +3,7 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { afterAll } from 'vitest';
 import { encodeHeader } from '../../packages/runtime/src/link/frame.js';
 import { FrameKind } from '../../packages/runtime/src/link/link.js';
+import { PROTOCOL_VERSION } from '../../packages/runtime/src/protocol.js';
 
 const servers = new Set<Server>();
 const sockets = new Set<Socket>();
@@ -60,5 +61,5 @@ export function frame(kind: FrameKind, payload: Uint8Array, request = 0, channel
   return Buffer.concat([encodeHeader({ kind, request, channel, length: payload.length }), payload]);
 }
 
-export const WELCOME: Buffer = control({ type: 'welcome', version: 1, engine: 'none', pid: 1 });
+export const WELCOME: Buffer = control({ type: 'welcome', version: PROTOCOL_VERSION, engine: 'none', pid: 1 });
 export const READY: Buffer = control({ type: 'ready', residentBytes: 1 });

@@ -14,7 +14,7 @@ import {
 } from './fixtures.js';
 import { FrameKind, type Link, type LinkHandlers, type Transport } from './link/link.js';
 import { createMemoryTransport } from './link/memory.js';
-import { BEGIN_CHANNEL, type Control } from './protocol.js';
+import { BEGIN_CHANNEL, type Control, PROTOCOL_VERSION } from './protocol.js';
 import { type Provider, startProvider } from './provider.js';
 import { type Cluster, type ConnectOptions, connect } from './requester.js';
 
@@ -213,8 +213,9 @@ async function liar(script: (end: RawEnd, said: Control | 'weights' | 'rows') =>
 }
 
 const program = smallProgram(1);
-const WELCOME: Control = { type: 'welcome', version: 1, engine: 'liar', pid: 1 };
+const WELCOME: Control = { type: 'welcome', version: PROTOCOL_VERSION, engine: 'liar', pid: 1 };
 const READY: Control = { type: 'ready', residentBytes: 1 };
+const wanted = (blob: number, from: number): Control => ({ type: 'wanted', blobs: [{ blob, from }] });
 const tell = (end: RawEnd, ...messages: readonly Control[]): void => {
   for (const message of messages) void end.say(message).catch(() => undefined);
 };
@@ -231,6 +232,15 @@ function goodUntilWeights(then: (end: RawEnd) => void): Parameters<typeof liar>[
   return (end, said) => {
     if (said === 'weights') then(end);
     else if (said !== 'rows' && said.type === 'hello') tell(end, WELCOME);
+    else if (said !== 'rows' && said.type === 'prepare') tell(end, wanted(0, 0));
+  };
+}
+/** Plays a provider that asks for weights, in its own way. */
+function asksFor(...questions: readonly Control[]): Parameters<typeof liar>[0] {
+  return (end, said) => {
+    if (said === 'weights' || said === 'rows') return;
+    if (said.type === 'hello') tell(end, WELCOME);
+    else if (said.type === 'prepare') tell(end, ...questions);
   };
 }
 const rows = (request: number, channel: number, bytes: number) => (end: RawEnd) => {
@@ -243,11 +253,15 @@ describe('a provider that lies', () => {
   it.each<[string, Parameters<typeof liar>[0], RegExp]>([
     ['closes at the first word', (end) => end.link.close(), /^PROVIDER_LOST/],
     ['resets at the first word', (end) => end.link.close(new Error('no')), /^PROVIDER_LOST/],
-    ['speaks another version', (end) => tell(end, { ...WELCOME, version: 2 } as Control), /^PROTOCOL/],
+    ['speaks another version', (end) => tell(end, { ...WELCOME, version: 99 } as Control), /^PROTOCOL/],
     ['says welcome twice', (end) => tell(end, WELCOME, WELCOME), /^PROVIDER_FAILED: .*unasked/],
     ['is ready at once', (end) => tell(end, WELCOME, READY), /^PROVIDER_FAILED: .*unasked/],
     ['greets like a device', (end) => tell(end, { type: 'peer-welcome' }), /^PROVIDER_FAILED: .*unasked/],
     ['closes at the weights', goodUntilWeights((end) => end.link.close()), /^PROVIDER_LOST/],
+    ['asks for weights that are not there', asksFor(wanted(99, 0)), /^PROVIDER_FAILED: .*cannot lack/],
+    ['asks for weights after their end', asksFor(wanted(0, 1e9)), /^PROVIDER_FAILED: .*cannot lack/],
+    ['asks again and again', asksFor(wanted(1, 0), wanted(1, 0), wanted(1, 0)), /^PROVIDER_FAILED: .*cannot lack/],
+    ['asks for weights when it is ready', asksFor(READY, wanted(0, 0)), /^PROVIDER_FAILED: .*unasked/],
     ['closes at the first rows', goodUntilRows((end) => end.link.close()), /^PROVIDER_LOST/],
     ['sends rows of no message', goodUntilRows(rows(1, 999, 8)), /^PROVIDER_FAILED: .*nobody asked/],
     ['sends rows that go elsewhere', goodUntilRows(rows(1, 0, program.messages[0]?.bytes ?? 0)), /^PROVIDER_FAILED/],

@@ -1,4 +1,5 @@
 /** A small program, an engine that computes nothing, and raw ends of links: what tests of clusters are made of. Only tests import it. */
+import { readFileSync } from 'node:fs';
 import {
   analyse,
   byteLength,
@@ -17,6 +18,7 @@ import { FixedByRun } from './engine/fixed.js';
 import { onnxModel } from './engine/fixtures.js';
 import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import { BLOB_CHUNK_BYTES, type Control, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
+import { blobsOf, sha256 } from './weights/blob.js';
 
 export const INPUT: Tensor = floatTensor(new Float32Array(4 * 16 * 8), [1, 4, 16, 8]);
 export const OUTPUT = 'y';
@@ -49,7 +51,7 @@ export type Mischief = (call: number, what: 'load' | 'run') => Promise<void> | v
 export class FakeEngine implements Engine {
   readonly blocks = true;
   readonly name = 'fake';
-  readonly loaded: EngineModel[] = [];
+  readonly loaded: { readonly model: Uint8Array; readonly weights: ReadonlyMap<string, Uint8Array> }[] = [];
   closed = false;
   /** Calls so far. */
   runs = 0;
@@ -66,7 +68,10 @@ export class FakeEngine implements Engine {
 
   async load({ model, weights }: EngineModel): Promise<number> {
     await this.#mischief(this.#loads, 'load');
-    const copies = [...weights].map(([name, data]): [string, Uint8Array] => [name, Uint8Array.from(data)]);
+    const copies = [...weights].map(([name, data]): [string, Uint8Array] => [
+      name,
+      'path' in data ? new Uint8Array(readFileSync(data.path)) : Uint8Array.from(data),
+    ]);
     this.loaded.push({ model: Uint8Array.from(model), weights: new Map(copies) });
     this.#loads += 1;
     return this.#loads - 1;
@@ -171,24 +176,33 @@ export const HELLO: Control = { type: 'hello', version: PROTOCOL_VERSION };
 /** The message that prepares a device's part of a program; `change` may spoil it. */
 export function prepareMessage(program: Program, device: number, peers: readonly string[], change = {}): Control {
   const part = deviceProgram(program, device).program;
-  return { type: 'prepare', token: TOKEN, peers, requestMs: 60_000, program: { ...part, ...change } };
+  const hashes = blobBytes(program, device).map(sha256);
+  return { type: 'prepare', token: TOKEN, peers, requestMs: 60_000, hashes, program: { ...part, ...change } };
 }
 
-/** Sends a device's models and weights, as a requester does. */
-export async function sendBlobs(end: RawEnd, program: Program, device: number): Promise<void> {
-  const seen = new Set<string>();
-  let channel = 0;
-  for (const index of deviceProgram(program, device).models) {
-    const model = program.models[index];
-    if (model === undefined) throw new Error('no such model');
-    const fresh = [...model.weights].filter(([location]) => !seen.has(location));
-    for (const [location] of fresh) seen.add(location);
-    for (const bytes of [model.bytes, ...fresh.map(([, data]) => data)]) {
-      for (let at = 0; at < bytes.length; at += BLOB_CHUNK_BYTES)
-        await end.send(FrameKind.blob, 0, channel, bytes.subarray(at, at + BLOB_CHUNK_BYTES));
-      channel += 1;
-    }
+/** The models and weights of a device, in the order in which they are named. */
+export function blobBytes(program: Program, device: number): Uint8Array[] {
+  const { program: part, models } = deviceProgram(program, device);
+  return blobsOf(part.models).map(({ model, location }) => {
+    const built = program.models[models[model] as number];
+    const bytes = location === undefined ? built?.bytes : built?.weights.get(location);
+    if (bytes === undefined) throw new Error('no such model');
+    return bytes;
+  });
+}
+
+/** Sends what a device lacks of its models and weights, as a requester does; returns how many bytes that were. */
+export async function sendBlobs(end: RawEnd, program: Program, device: number): Promise<number> {
+  const wanted = await end.hears('wanted');
+  const all = blobBytes(program, device);
+  let sent = 0;
+  for (const { blob, from } of wanted.type === 'wanted' ? wanted.blobs : []) {
+    const bytes = all[blob] as Uint8Array;
+    for (let at = from; at < bytes.length; at += BLOB_CHUNK_BYTES)
+      await end.send(FrameKind.blob, 0, blob, bytes.subarray(at, at + BLOB_CHUNK_BYTES));
+    sent += bytes.length - from;
   }
+  return sent;
 }
 
 export async function until(condition: () => boolean, ms = 20_000): Promise<void> {

@@ -9,6 +9,7 @@ import { fixSteps, type Landing, type Leaving, landingFor } from './job-steps.js
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { Pipeline } from './pipeline.js';
 import { BEGIN_CHANNEL, type Traced } from './protocol.js';
+import type { WeightSource } from './weights/blob.js';
 
 export interface JobOptions {
   readonly program: DeviceProgram;
@@ -60,9 +61,9 @@ export class Job {
     return this.#ending.signal;
   }
 
-  /** Loads the next model of the program. */
-  async load(model: Uint8Array, weights: ReadonlyMap<string, Uint8Array>): Promise<void> {
-    this.#models.push(await this.#engine.load({ model, weights }));
+  /** Loads the next model of the program; models of one key are the same. */
+  async load(model: Uint8Array, weights: ReadonlyMap<string, WeightSource>, key: string): Promise<void> {
+    this.#models.push(await this.#engine.load({ model, weights, key }));
   }
 
   /** Readies the steps, once all models are loaded. */

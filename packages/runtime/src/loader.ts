@@ -1,130 +1,254 @@
 /**
- * Takes a program's models and weights as they arrive, loads each model as soon as it is whole, and lets go of bytes that no
- * later model needs. Sizes come from the checked program; a frame that does not fit them is refused before it is read.
- *
- * Blobs come in the order of the program: for each model its bytes, then those of its weights that no earlier model had.
+ * Brings a program's models and weights together: what the store has, and what the requester is asked for because it is not
+ * there. Each model is loaded as soon as all its blobs are here and right. Sizes come from the checked program; a frame that
+ * does not fit them, or that nobody asked for, is refused before it is read.
  */
+import { readFile } from 'node:fs/promises';
 import { DistrEdgeError } from '@distredge/core';
-import { free } from './engine/free.js';
 import type { Job } from './job.js';
 import type { Frame, FrameHeader } from './link/link.js';
+import { BLOB_CHUNK_BYTES, type WantedBlob } from './protocol.js';
+import { type Blob, blobsOf, sha256, type WeightSource } from './weights/blob.js';
+import type { Intake } from './weights/intake.js';
+import type { BlobStore, HeldBlob } from './weights/store.js';
 
-interface Blob {
-  readonly model: number;
-  /** undefined for the model's own bytes. */
-  readonly location: string | undefined;
-  readonly bytes: number;
+export interface LoaderOptions {
+  readonly job: Job;
+  readonly store: BlobStore;
+  /** SHA-256 of each blob of the program, in the order of `blobsOf`. */
+  readonly hashes: readonly string[];
+  /** Largest sum of models and weights. */
+  readonly maxBytes: number;
+  /** Asks the requester for blobs. */
+  ask(wanted: readonly WantedBlob[]): Promise<void>;
 }
 
-/** The blobs of a program, in the order in which they travel. */
-export function blobsOf(
-  models: readonly {
-    readonly bytes: number;
-    readonly weights: readonly { readonly location: string; readonly bytes: number }[];
-  }[],
-): Blob[] {
-  const seen = new Set<string>();
-  return models.flatMap(({ bytes, weights }, model) => {
-    const fresh = weights.filter(({ location }) => !seen.has(location));
-    for (const { location } of fresh) seen.add(location);
-    return [
-      { model, location: undefined, bytes },
-      ...fresh.map(({ location, bytes: size }) => ({ model, location, bytes: size })),
-    ];
-  });
+/** A blob that was asked for and is not here. */
+interface Awaited {
+  readonly blob: number;
+  readonly hash: string;
+  readonly bytes: number;
+  readonly from: number;
+  intake: Intake | undefined;
+}
+
+/** What a blob turns into, once it is there. */
+interface Place {
+  readonly held: Promise<HeldBlob>;
+  resolve(held: HeldBlob): void;
+  reject(error: Error): void;
 }
 
 export class Loader {
-  readonly #job: Job;
-  readonly #done: () => void;
+  readonly #options: LoaderOptions;
   readonly #blobs: readonly Blob[];
-  readonly #weights = new Map<string, Uint8Array>();
-  readonly #lastUse = new Map<string, number>();
-  #at = 0;
+  readonly #places = new Map<string, Place>();
+  /** In the order in which they come. */
+  readonly #awaited: Awaited[] = [];
+  /** Bytes of the first one that have come, or were there. */
   #filled = 0;
-  #current: Uint8Array | undefined;
-  #model: Uint8Array | undefined;
+  #closed = false;
+  #ended: Promise<void> | undefined;
+  #asked = false;
+  readonly #held: HeldBlob[] = [];
 
-  /** `done` is called when every model is loaded. */
-  constructor(job: Job, maxBytes: number, done: () => void) {
-    this.#job = job;
-    this.#done = done;
-    const { models } = job.program;
-    this.#blobs = blobsOf(models);
-    const total = this.#blobs.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (this.#blobs.some(({ bytes }) => bytes === 0)) {
-      throw new DistrEdgeError('PROTOCOL', 'a program names a model or a weight of 0 bytes');
-    }
-    if (total > maxBytes) {
-      throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', {
-        expected: `≤ ${maxBytes} bytes`,
-        got: `${total} bytes`,
-      });
-    }
-    models.forEach(({ weights }, model) => {
-      for (const { location } of weights) this.#lastUse.set(location, model);
-    });
+  /** Throws `PROTOCOL` for hashes that do not fit the program, `PROVIDER_FAILED` for a program that is too large. */
+  constructor(options: LoaderOptions) {
+    this.#options = options;
+    this.#blobs = blobsOf(options.job.program.models);
+    checkBlobs(this.#blobs, options);
+    for (const hash of options.hashes) if (!this.#places.has(hash)) this.#places.set(hash, placeFor());
   }
 
-  /** Begins; a program without models is done at once. */
-  start(): void {
-    if (this.#blobs.length === 0) this.#done();
+  /** Whether all that was asked for has come; false before anything was. */
+  get complete(): boolean {
+    return this.#asked && this.#awaited.length === 0;
+  }
+
+  /** Loads the program's models, asking for what is not here. Rejects with `CANCELLED` when it is closed. */
+  async run(): Promise<void> {
+    const { job, ask } = this.#options;
+    try {
+      const wanted = await this.#lookUp();
+      this.#checkOpen();
+      this.#asked = true;
+      await ask(wanted);
+      for (const model of job.program.models.keys()) await this.#load(model);
+    } finally {
+      this.#release();
+    }
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the job ended before its models were loaded');
+  }
+
+  /** Takes what the store has; what it lacks is awaited from here on. */
+  async #lookUp(): Promise<WantedBlob[]> {
+    const { store, hashes } = this.#options;
+    const seen = new Set<string>();
+    for (const [blob, { bytes }] of this.#blobs.entries()) {
+      const hash = hashes[blob] as string;
+      if (seen.has(hash)) continue;
+      seen.add(hash);
+      const held = await store.find(hash, bytes);
+      if (held !== undefined) this.#settle(held);
+      else {
+        // What an earlier attempt left is claimed now: the requester is told where to go on.
+        const intake = store.hasPart(hash) ? await store.take(hash, bytes) : undefined;
+        this.#awaited.push({ blob, hash, bytes, from: intake?.from ?? 0, intake });
+      }
+      if (this.#closed) break;
+    }
+    if (this.#closed) await this.#stopIntakes();
+    await this.#finishWhole();
+    this.#filled = this.#awaited[0]?.from ?? 0;
+    return this.#awaited.map(({ blob, from }) => ({ blob, from }));
+  }
+
+  /** Parts of which nothing is missing but the check. */
+  async #finishWhole(): Promise<void> {
+    for (const [index, item] of [...this.#awaited.entries()].reverse()) {
+      const { intake } = item;
+      if (intake === undefined || intake.left > 0) continue;
+      try {
+        this.#settle(await intake.finish());
+        this.#awaited.splice(index, 1);
+      } catch {
+        this.#awaited[index] = { ...item, from: 0, intake: undefined };
+      }
+    }
+  }
+
+  #settle(held: HeldBlob): void {
+    if (this.#closed) {
+      held.release();
+      return;
+    }
+    this.#held.push(held);
+    this.#places.get(held.hash)?.resolve(held);
   }
 
   /** The place for a blob's next bytes. */
-  allocate(header: FrameHeader): Uint8Array {
-    const blob = this.#blobs[this.#at];
-    if (
-      blob === undefined ||
-      header.channel !== this.#at ||
-      this.#filled + header.length > blob.bytes ||
-      header.length === 0
-    ) {
-      throw new DistrEdgeError('PROTOCOL', 'weights came that the program does not name', {
-        where: `blob ${header.channel}`,
-        got: `${header.length} bytes`,
+  allocate({ channel, length }: FrameHeader): Uint8Array {
+    const [item] = this.#awaited;
+    const fits =
+      this.#asked &&
+      item !== undefined &&
+      channel === item.blob &&
+      length > 0 &&
+      length <= BLOB_CHUNK_BYTES &&
+      this.#filled + length <= item.bytes;
+    if (!fits) {
+      throw new DistrEdgeError('PROTOCOL', 'weights came that nobody asked for', {
+        where: `blob ${channel}`,
+        got: `${length} bytes`,
       });
     }
-    this.#current ??= roomFor(blob.bytes);
-    return this.#current.subarray(this.#filled, this.#filled + header.length);
+    return new Uint8Array(length);
   }
 
-  async receive(frame: Frame): Promise<void> {
-    const blob = this.#blobs[this.#at] as Blob;
-    this.#filled += frame.length;
-    if (this.#filled < blob.bytes) return;
-    const bytes = this.#current as Uint8Array;
-    if (blob.location === undefined) this.#model = bytes;
-    else this.#weights.set(blob.location, bytes);
-    this.#current = undefined;
-    this.#filled = 0;
-    this.#at += 1;
-    if (this.#blobs[this.#at]?.model === blob.model) return;
-    await this.#load(blob.model);
-    if (this.#at === this.#blobs.length) this.#done();
-  }
-
-  async #load(model: number): Promise<void> {
-    const wanted = this.#job.program.models[model]?.weights ?? [];
-    const weights = new Map(
-      wanted.map(({ location }): [string, Uint8Array] => [location, this.#weights.get(location) as Uint8Array]),
-    );
-    const bytes = this.#model as Uint8Array;
-    this.#model = undefined;
-    await this.#job.load(bytes, weights);
-    // The engine has its own copy; waiting for the garbage collector would keep the weights in memory twice.
-    for (const [location, data] of weights) {
-      if (this.#lastUse.get(location) !== model) continue;
-      this.#weights.delete(location);
-      free(data);
+  async receive({ payload, length }: Frame): Promise<void> {
+    const item = this.#awaited[0];
+    if (item === undefined || this.#closed) return;
+    item.intake ??= await this.#options.store.take(item.hash, item.bytes);
+    const { intake } = item;
+    await intake.add(payload);
+    this.#filled += length;
+    if (this.#closed) await intake.stop();
+    if (intake.left > 0 || this.#closed) return;
+    this.#awaited.shift();
+    this.#filled = this.#awaited[0]?.from ?? 0;
+    try {
+      this.#settle(await intake.finish());
+    } catch (error) {
+      // What an earlier attempt left may have been wrong, not what came now.
+      if (intake.from === 0) throw error;
+      this.#awaited.push({ ...item, from: 0, intake: undefined });
+      if (this.#awaited.length === 1) this.#filled = 0;
+      await this.#options.ask([{ blob: item.blob, from: 0 }]);
     }
+  }
+
+  async #load(index: number): Promise<void> {
+    const { job, hashes } = this.#options;
+    const at = (location: string | undefined): string =>
+      hashes[
+        this.#blobs.findIndex((blob) => blob.location === location && (location !== undefined || blob.model === index))
+      ] as string;
+    const model = await this.#arrived(at(undefined));
+    const locations = job.program.models[index]?.weights.map(({ location }) => location) ?? [];
+    const weights = new Map<string, WeightSource>();
+    const names: string[] = [];
+    for (const location of locations) {
+      const held = await this.#arrived(at(location));
+      weights.set(location, held.source);
+      names.push(`${location} ${held.hash}`);
+    }
+    this.#checkOpen();
+    const bytes = 'path' in model.source ? new Uint8Array(await readFile(model.source.path)) : model.source;
+    const key = sha256(new TextEncoder().encode([model.hash, ...names].join('\n')));
+    await job.load(bytes, weights, key);
+  }
+
+  #arrived(hash: string): Promise<HeldBlob> {
+    return (this.#places.get(hash) as Place).held;
+  }
+
+  #release(): void {
+    for (const held of this.#held.splice(0)) held.release();
+  }
+
+  /** Ends early. What has come of a blob is kept for the next attempt. */
+  close(): Promise<void> {
+    this.#ended ??= this.#end();
+    return this.#ended;
+  }
+
+  async #end(): Promise<void> {
+    this.#closed = true;
+    const ended = new DistrEdgeError('CANCELLED', 'the job ended before its models were loaded');
+    for (const place of this.#places.values()) place.reject(ended);
+    await this.#stopIntakes();
+  }
+
+  async #stopIntakes(): Promise<void> {
+    for (const { intake } of this.#awaited.splice(0)) await intake?.stop();
   }
 }
 
-function roomFor(bytes: number): Uint8Array {
-  try {
-    return new Uint8Array(bytes);
-  } catch (cause) {
-    throw new DistrEdgeError('PROVIDER_FAILED', 'there is no memory for a model', { got: `${bytes} bytes`, cause });
+function placeFor(): Place {
+  let settle: Pick<Place, 'resolve' | 'reject'> | undefined;
+  const held = new Promise<HeldBlob>((resolve, reject) => {
+    settle = { resolve, reject };
+  });
+  // Nobody may be waiting when it ends.
+  held.catch(() => undefined);
+  return { held, ...(settle as Pick<Place, 'resolve' | 'reject'>) };
+}
+
+function checkBlobs(blobs: readonly Blob[], { hashes, maxBytes }: LoaderOptions): void {
+  if (hashes.length !== blobs.length) {
+    throw new DistrEdgeError('PROTOCOL', 'there is not one hash for each model and weight', {
+      expected: `${blobs.length}`,
+      got: `${hashes.length}`,
+    });
+  }
+  const sizes = new Map<string, number>();
+  let total = 0;
+  for (const [index, { bytes }] of blobs.entries()) {
+    if (bytes === 0) throw new DistrEdgeError('PROTOCOL', 'a program names a model or a weight of 0 bytes');
+    const hash = hashes[index] as string;
+    if ((sizes.get(hash) ?? bytes) !== bytes) {
+      throw new DistrEdgeError('PROTOCOL', 'two weights of one hash have different sizes', { where: hash });
+    }
+    sizes.set(hash, bytes);
+    total += bytes;
+  }
+  if (total > maxBytes) {
+    throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', {
+      expected: `≤ ${maxBytes} bytes`,
+      got: `${total} bytes`,
+    });
   }
 }

@@ -1,7 +1,6 @@
 /** One provider, as the requester sees it: its link, what it was asked, and whether it is still alive. */
-import { DistrEdgeError, type deviceProgram, type Program } from '@distredge/core';
+import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
 import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
-import { blobsOf } from './loader.js';
 import {
   BEGIN_CHANNEL,
   BLOB_CHUNK_BYTES,
@@ -12,6 +11,7 @@ import {
   reportedError,
   sendControl,
   type Traced,
+  type Wanted,
   within,
 } from './protocol.js';
 
@@ -30,6 +30,16 @@ const BLAME_MS = 200;
 /** Loading models may hold a provider up, all the longer where several share a core: it is waited for this much longer. */
 const LOADING_PATIENCE = 4;
 
+/** A blob is asked for once more where what an earlier attempt left of it was wrong. */
+const MOST_ASKED = 2;
+
+/** Hears of the weights that travel, in bytes. */
+interface Travels {
+  /** So many more are wanted. */
+  wanted(bytes: number): void;
+  sent(bytes: number): void;
+}
+
 /** One provider, as the requester sees it. */
 export class Member {
   readonly device: number;
@@ -44,6 +54,10 @@ export class Member {
   /** Whether it has told that it lost another device: its own end follows from that. */
   #blames = false;
   #readiness: Promise<Control> | undefined;
+  /** While it is prepared: what its program consists of, and how often the provider has asked for it. */
+  #blobs: readonly { readonly data: Uint8Array; asked: number }[] = [];
+  #travels: Travels = { wanted() {}, sent() {} };
+  #supplying: Promise<void> = Promise.resolve();
 
   constructor(device: number, address: string, owner: MemberOwner) {
     this.device = device;
@@ -89,35 +103,58 @@ export class Member {
       peers: string[];
       requestMs: number;
       inFlight: number;
-      part: ReturnType<typeof deviceProgram>['program'];
-      models: readonly Program['models'][number][];
+      part: DeviceProgram;
+      /** The bytes and the SHA-256 of each blob of the part, in their order. */
+      blobs: readonly { readonly data: Uint8Array; readonly hash: string }[];
     },
-    progress: (bytes: number) => void,
+    travels: Travels,
   ): Promise<void> {
-    const link = this.#link as Link;
+    this.#blobs = job.blobs.map(({ data }) => ({ data, asked: 0 }));
+    this.#travels = travels;
     this.#readiness = this.#expect('ready');
+    this.#loading = true;
     await this.#tell({
       type: 'prepare',
       token: job.token,
       peers: job.peers,
       requestMs: job.requestMs,
       inFlight: job.inFlight,
+      hashes: job.blobs.map(({ hash }) => hash),
       program: job.part,
     });
-    this.#loading = true;
-    const blobs = blobsOf(job.part.models);
-    for (const [channel, { model, location }] of blobs.entries()) {
-      const source = job.models[model] as Program['models'][number];
-      const bytes = location === undefined ? source.bytes : (source.weights.get(location) as Uint8Array);
-      for (let at = 0; at < bytes.byteLength; at += BLOB_CHUNK_BYTES) {
-        const chunk = bytes.subarray(at, at + BLOB_CHUNK_BYTES);
-        try {
-          await link.send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
-        } catch (error) {
-          throw await this.#reason(error);
-        }
-        progress(chunk.byteLength);
+  }
+
+  /** Sends what the provider lacks; what it asks for later comes after that. */
+  #supply({ blobs }: Wanted): void {
+    const all = this.#blobs;
+    if (!this.#loading) throw this.#unasked('wanted');
+    for (const { blob, from } of blobs) {
+      const wanted = all[blob];
+      if (wanted === undefined || from >= wanted.data.byteLength || wanted.asked >= MOST_ASKED) {
+        throw new DistrEdgeError('PROTOCOL', 'a provider asked for weights that it cannot lack', {
+          where: this.#where,
+          got: `blob ${blob} from byte ${from}`,
+        });
       }
+      wanted.asked += 1;
+    }
+    this.#travels.wanted(blobs.reduce((sum, { blob, from }) => sum + (all[blob]?.data.byteLength ?? 0) - from, 0));
+    this.#supplying = this.#supplying.then(async () => {
+      for (const { blob, from } of blobs)
+        await this.#sendBlob(blob, all[blob]?.data.subarray(from) ?? new Uint8Array());
+    });
+    this.#supplying.catch((error: unknown) => this.#fail(asError(error), this.device));
+  }
+
+  async #sendBlob(channel: number, bytes: Uint8Array): Promise<void> {
+    for (let at = 0; at < bytes.byteLength; at += BLOB_CHUNK_BYTES) {
+      const chunk = bytes.subarray(at, at + BLOB_CHUNK_BYTES);
+      try {
+        await (this.#link as Link).send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
+      } catch (error) {
+        throw await this.#reason(error);
+      }
+      this.#travels.sent(chunk.byteLength);
     }
   }
 
@@ -125,6 +162,7 @@ export class Member {
     const ready = this.#readiness as Promise<Control>;
     await within(ready, deadlineMs, 'a provider did not load its models', () => this.#where);
     this.#loading = false;
+    this.#blobs = [];
   }
 
   begin(request: number): Promise<void> {
@@ -198,13 +236,19 @@ export class Member {
       } else this.#fail(error, error.code === 'DEADLINE' ? undefined : this.device);
       return;
     }
+    if (message.type === 'wanted') {
+      this.#supply(message);
+      return;
+    }
+    // At once: nothing may be asked for after that.
+    if (message.type === 'ready') this.#loading = false;
     const at = this.#waiting.findIndex(({ type }) => type === message.type);
-    if (at < 0)
-      throw new DistrEdgeError('PROTOCOL', 'a provider said something unasked', {
-        where: this.#where,
-        got: message.type,
-      });
+    if (at < 0) throw this.#unasked(message.type);
     this.#waiting.splice(at, 1)[0]?.resolve(message);
+  }
+
+  #unasked(got: string): DistrEdgeError {
+    return new DistrEdgeError('PROTOCOL', 'a provider said something unasked', { where: this.#where, got });
   }
 
   #expect(type: Control['type']): Promise<Control> {
@@ -255,4 +299,8 @@ export class Member {
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
     this.#link?.close();
   }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(String(thrown));
 }

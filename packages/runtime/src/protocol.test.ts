@@ -8,6 +8,7 @@ import {
   checkVersion,
   failedMessage,
   layOut,
+  PROTOCOL_VERSION,
   type Prepare,
   parseControl,
   programOf,
@@ -37,11 +38,12 @@ function codeOf(action: () => unknown): string {
 const program = smallProgram(2);
 const error = { code: 'ENGINE_FAILED', message: 'no', where: 'here' };
 const MESSAGES: readonly Control[] = [
-  { type: 'hello', version: 1 },
-  { type: 'welcome', version: 1, engine: 'e', pid: 7 },
+  { type: 'hello', version: PROTOCOL_VERSION },
+  { type: 'welcome', version: PROTOCOL_VERSION, engine: 'e', pid: 7 },
   prepareMessage(program, 0, ['a', 'b']),
+  { type: 'wanted', blobs: [{ blob: 3, from: 0 }] },
   { type: 'ready', residentBytes: 12 },
-  { type: 'peer', version: 1, token: '0'.repeat(32), to: 0, device: 1 },
+  { type: 'peer', version: PROTOCOL_VERSION, token: '0'.repeat(32), to: 0, device: 1 },
   { type: 'peer-welcome' },
   { type: 'trace' },
   {
@@ -181,8 +183,10 @@ describe('errors on their way', () => {
 });
 
 it('checkVersion says what to install', () => {
-  expect(() => checkVersion(2, 'there')).toThrow(expect.objectContaining({ code: 'PROTOCOL', where: 'there' }));
-  expect(codeOf(() => checkVersion(1, 'there'))).toBe('fine');
+  expect(() => checkVersion(PROTOCOL_VERSION + 1, 'there')).toThrow(
+    expect.objectContaining({ code: 'PROTOCOL', where: 'there' }),
+  );
+  expect(codeOf(() => checkVersion(PROTOCOL_VERSION, 'there'))).toBe('fine');
 });
 
 it('within rejects with DEADLINE and the place, and not when it was in time', async () => {

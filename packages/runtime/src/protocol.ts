@@ -8,15 +8,17 @@ import * as z from 'zod';
 import { type Frame, FrameKind, type Link } from './link/link.js';
 
 /** Both ends must speak the same. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 /** The channel of the frame that opens a request on a device. */
 export const BEGIN_CHANNEL = 0xffff_ffff;
 /** Largest control message. Programs of deep networks on many devices stay well under it. */
 export const MAX_CONTROL_BYTES: number = 64 * 2 ** 20;
 /** The most images that may be in flight on one program: every device holds memory for as many. */
 export const MAX_IN_FLIGHT = 64;
-/** Blobs travel in frames of this size, so that a link is never blocked by one for long. */
-export const BLOB_CHUNK_BYTES: number = 8 * 2 ** 20;
+/** Blobs travel in frames of at most this size, so that a link is never blocked by one for long. */
+export const BLOB_CHUNK_BYTES: number = 2 ** 20;
+/** The most models and weights of a device's program. */
+const MAX_BLOBS = 200_000;
 
 /** An error as plain data. */
 export interface ErrorFields {
@@ -42,7 +44,7 @@ export interface Welcome {
   readonly pid: number;
 }
 
-/** Asks a provider to load its part of a program; the blobs follow. */
+/** Asks a provider to load its part of a program, and names the blobs of which it consists. */
 export interface Prepare {
   readonly type: 'prepare';
   /** Tells the devices of one program from others: 32 hex digits. */
@@ -53,8 +55,22 @@ export interface Prepare {
   readonly requestMs: number;
   /** How many requests may be open at once. Default 1. */
   readonly inFlight?: number | undefined;
+  /** SHA-256 of each blob of the program (`weights/blob.ts` says in which order), as 64 hex digits. */
+  readonly hashes: readonly string[];
   /** A `DeviceProgram`, unchecked. */
   readonly program?: unknown;
+}
+
+/** A blob that a provider lacks, by its index, and the byte from which on it is to be sent. */
+export interface WantedBlob {
+  readonly blob: number;
+  readonly from: number;
+}
+
+/** A provider's answer to `prepare`: what is to be sent, in this order. Said again where a blob must come once more. */
+export interface Wanted {
+  readonly type: 'wanted';
+  readonly blobs: readonly WantedBlob[];
 }
 
 export interface Ready {
@@ -98,6 +114,7 @@ export type Control =
   | Hello
   | Welcome
   | Prepare
+  | Wanted
   | Ready
   | Peer
   | { readonly type: 'peer-welcome' }
@@ -130,7 +147,22 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
       .min(1)
       .max(2 ** 31 - 1),
     inFlight: z.int().min(1).max(MAX_IN_FLIGHT).optional(),
+    hashes: z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(MAX_BLOBS),
     program: z.unknown(),
+  }),
+  z.strictObject({
+    type: z.literal('wanted'),
+    blobs: z
+      .array(
+        z.strictObject({
+          blob: z.int().min(0).max(MAX_BLOBS),
+          from: z
+            .int()
+            .min(0)
+            .max(2 ** 40),
+        }),
+      )
+      .max(MAX_BLOBS),
   }),
   z.strictObject({ type: z.literal('ready'), residentBytes: z.number().min(0) }),
   z.strictObject({ type: z.literal('peer'), version: z.int(), token, to: member, device: member }),

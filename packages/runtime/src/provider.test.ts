@@ -17,7 +17,7 @@ import {
 } from './fixtures.js';
 import { FrameKind } from './link/link.js';
 import { createMemoryTransport } from './link/memory.js';
-import { BEGIN_CHANNEL, type Control } from './protocol.js';
+import { BEGIN_CHANNEL, type Control, PROTOCOL_VERSION } from './protocol.js';
 import { type Provider, type ProviderOptions, startProvider } from './provider.js';
 
 const single = smallProgram(1);
@@ -137,12 +137,16 @@ describe('a good requester', () => {
 
 /** What is said, in order, and how the provider ends it. */
 const VIOLATIONS: readonly (readonly [string, readonly Control[], RegExp])[] = [
-  ['another version', [{ type: 'hello', version: 2 }], /^PROTOCOL: .*version/],
+  ['another version', [{ type: 'hello', version: 99 }], /^PROTOCOL: .*version/],
   ['a second hello', [HELLO, HELLO], /^PROTOCOL/],
   ['a program before a hello', [prepareMessage(single, 0, ['p'])], /^PROTOCOL/],
   ['a second program', [HELLO, prepareMessage(single, 0, ['p']), prepareMessage(single, 0, ['p'])], /^PROTOCOL/],
   ['a program for another number of addresses', [HELLO, prepareMessage(single, 0, ['p', 'q'])], /^PROTOCOL/],
-  ['a program that is none', [HELLO, { type: 'prepare', token: TOKEN, peers: [], requestMs: 1 }], /^PROTOCOL/],
+  [
+    'a program that is none',
+    [HELLO, { type: 'prepare', token: TOKEN, peers: [], requestMs: 1, hashes: [] }],
+    /^PROTOCOL/,
+  ],
   [
     'models of 0 bytes',
     [
@@ -155,7 +159,11 @@ const VIOLATIONS: readonly (readonly [string, readonly Control[], RegExp])[] = [
   ],
   ['a question before a program', [HELLO, { type: 'trace' }], /^PROTOCOL/],
   ['words of a provider', [HELLO, { type: 'ready', residentBytes: 1 }], /^PROTOCOL/],
-  ['rows for a program that is not there', [{ type: 'peer', version: 1, token: TOKEN, to: 0, device: 1 }], /^PROTOCOL/],
+  [
+    'rows for a program that is not there',
+    [{ type: 'peer', version: PROTOCOL_VERSION, token: TOKEN, to: 0, device: 1 }],
+    /^PROTOCOL/,
+  ],
   ['a device that speaks another version', [{ type: 'peer', version: 7, token: TOKEN, to: 0, device: 1 }], /^PROTOCOL/],
 ];
 
@@ -302,7 +310,7 @@ describe('another device', () => {
     const { provider, dial, prepared } = await scene(pair, { device: 1 });
     const end = await prepared();
     const peer = await dial();
-    const words: Control = { type: 'peer', version: 1, token: TOKEN, to: 1, device: 0 };
+    const words: Control = { type: 'peer', version: PROTOCOL_VERSION, token: TOKEN, to: 1, device: 0 };
     await peer.say(words);
     await peer.hears('peer-welcome');
     await end.hears('ready');
@@ -332,7 +340,7 @@ it('a device that falls silent during an image, its link open, is lost', async (
   const { provider, dial, prepared } = await scene(pair, { device: 1, beatMs: 20 });
   const end = await prepared();
   const peer = await dial();
-  await peer.say({ type: 'peer', version: 1, token: TOKEN, to: 1, device: 0 });
+  await peer.say({ type: 'peer', version: PROTOCOL_VERSION, token: TOKEN, to: 1, device: 0 });
   await end.hears('ready');
   // It gives signs of life itself; without an image it expects none.
   await until(() => peer.pings > 12);

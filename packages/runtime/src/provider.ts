@@ -27,7 +27,9 @@ import {
   parseControl,
   programOf,
   sendControl,
+  type WantedBlob,
 } from './protocol.js';
+import { BlobStore } from './weights/store.js';
 
 export interface ProviderOptions {
   readonly transport: Transport;
@@ -41,6 +43,10 @@ export interface ProviderOptions {
   readonly maxJobs?: number;
   /** Largest sum of models and weights of a job, in bytes. Default 16 GiB. */
   readonly maxModelBytes?: number;
+  /** Folder in which weights outlive this process; several providers may share it. Default: they are kept while it runs. */
+  readonly cache?: string | undefined;
+  /** The most bytes of weights that are kept for later programs. Default 4 GiB in a folder, else 1 GiB. */
+  readonly cacheBytes?: number | undefined;
   /** A link that has not said what it is, or what it wants, by then is closed. Default 10000 ms. */
   readonly helloMs?: number;
   /** A requester that announced weights and sends none for so long is given up. Default 60000 ms. */
@@ -74,9 +80,10 @@ const LOOKS = 4;
 /** How long a last message may take to leave. */
 const FAREWELL_MS = 1000;
 
-/** Starts a provider. Rejects with `ADDRESS_IN_USE` or `ADDRESS_INVALID`. */
+/** Starts a provider. Rejects with `ADDRESS_IN_USE` or `ADDRESS_INVALID`, and with `FILE` where the cache folder cannot be used. */
 export async function startProvider(options: ProviderOptions): Promise<Provider> {
-  const shared: Shared = { options, jobs: new Set(), sessions: new Set() };
+  const store = await BlobStore.open({ folder: options.cache, maxBytes: options.cacheBytes, log: options.log });
+  const shared: Shared = { options, store, jobs: new Set(), sessions: new Set() };
   const listener: Listener = await options.transport.listen(
     options.listen,
     (link) => new Session(shared, link).handlers(),
@@ -87,12 +94,14 @@ export async function startProvider(options: ProviderOptions): Promise<Provider>
     async close() {
       await Promise.all([...shared.sessions].map((session) => session.end()));
       await listener.close();
+      await store.close();
     },
   };
 }
 
 interface Shared {
   readonly options: ProviderOptions;
+  readonly store: BlobStore;
   readonly jobs: Set<Peers>;
   readonly sessions: Set<Session>;
 }
@@ -110,6 +119,8 @@ class Session {
   #loader: Loader | undefined;
   /** -1 for a requester, the index of another device, undefined before it said. */
   #member: number | undefined;
+  /** Whether the link is closed: nobody is there to be told anything. */
+  #over = false;
 
   constructor(shared: Shared, link: Link) {
     this.#shared = shared;
@@ -137,10 +148,11 @@ class Session {
   }
 
   #closed(error: Error | undefined): void {
+    this.#over = true;
     clearTimeout(this.#timer);
     clearInterval(this.#alive);
     clearInterval(this.#watch);
-    this.#loader = undefined;
+    void this.#loader?.close();
     this.#shared.sessions.delete(this);
     if (error !== undefined) this.#log(`${this.#link.remote}: ${error.message}`);
     if (this.#peers === undefined) return;
@@ -196,7 +208,8 @@ class Session {
     try {
       await action();
     } catch (error) {
-      await this.#refuse(error);
+      const ended = error instanceof DistrEdgeError && error.code === 'CANCELLED';
+      if (!this.#over || !ended) await this.#refuse(error);
     }
   }
 
@@ -257,14 +270,27 @@ class Session {
     this.#peers = peers;
     this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);
     this.#alive = setInterval(() => this.#pong(0), ALIVE_MS);
-    this.#loader = new Loader(job, options.maxModelBytes ?? 16 * 2 ** 30, () => {
-      this.#loader = undefined;
-      clearTimeout(this.#timer);
-      // Not awaited by the handler of the last weights: meanwhile the link is read, and its end noticed.
-      void this.#guard(() => this.#ready(peers, message.peers));
+    const loader = new Loader({
+      job,
+      store: this.#shared.store,
+      hashes: message.hashes,
+      maxBytes: options.maxModelBytes ?? 16 * 2 ** 30,
+      ask: (blobs) => this.#ask(blobs),
     });
-    this.#await('what its weights are', this.#weightsMs);
-    this.#loader.start();
+    this.#loader = loader;
+    clearTimeout(this.#timer);
+    // Not awaited by the handler: meanwhile the link is read, and its end noticed.
+    void this.#guard(async () => {
+      await loader.run();
+      this.#loader = undefined;
+      await this.#ready(peers, message.peers);
+    });
+  }
+
+  /** Asks the requester for blobs, and waits for them. */
+  async #ask(blobs: readonly WantedBlob[]): Promise<void> {
+    if (blobs.length > 0) this.#await('what its weights are', this.#weightsMs);
+    await sendControl(this.#link, { type: 'wanted', blobs });
   }
 
   #job(message: Prepare, program: DeviceProgram): Job {
@@ -292,7 +318,7 @@ class Session {
   async #blob(frame: Frame): Promise<void> {
     clearTimeout(this.#timer);
     await this.#loader?.receive(frame);
-    if (this.#loader !== undefined) this.#await('what its weights are', this.#weightsMs);
+    if (this.#loader?.complete === false) this.#await('what its weights are', this.#weightsMs);
   }
 
   async #ready(peers: Peers, addresses: readonly string[]): Promise<void> {
@@ -342,6 +368,7 @@ class Session {
     clearInterval(this.#alive);
     clearInterval(this.#watch);
     this.#link.close();
+    await this.#loader?.close();
     const peers = this.#peers;
     if (peers === undefined || this.#member !== -1) return;
     this.#log('done');

@@ -7,11 +7,11 @@
 import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, deviceProgram, type Program, REQUESTER, type Tensor } from '@distredge/core';
 import type { Frame, FrameHeader, Transport } from './link/link.js';
-import { blobsOf } from './loader.js';
 import { Member } from './member.js';
 import { checkInputs, OpenImage } from './open-image.js';
 import { MAX_IN_FLIGHT, now, within } from './protocol.js';
 import { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
+import { blobsOf, hashOnce } from './weights/blob.js';
 
 export interface ConnectOptions {
   readonly transport: Transport;
@@ -34,7 +34,7 @@ export interface ConnectOptions {
   readonly failed?: (error: Error) => void;
   /** Gives up connecting, and ends the cluster, when it is aborted. */
   readonly signal?: AbortSignal;
-  /** Told about progress while weights travel: bytes sent so far of all. */
+  /** Told about progress while weights travel: bytes sent so far, of all that providers have asked for. */
   readonly progress?: (sent: number, total: number) => void;
 }
 
@@ -63,6 +63,8 @@ export interface Cluster extends Lane {
   stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
   /** The timeline of the last image. While others are under way, devices may tell of different ones. */
   trace(): Promise<RunTrace>;
+  /** Bytes of models and weights, of all devices together: that the program has, that devices lacked, and that were sent. */
+  readonly weights: { readonly all: number; readonly wanted: number; readonly sent: number };
   /** Devices that the cluster's failure is blamed on; empty while nothing failed, or nobody is to blame. */
   readonly lost: ReadonlySet<number>;
   /** Resolves when no image is under way or waits for its turn. */
@@ -119,6 +121,7 @@ class Requester implements Cluster {
   readonly program: Program;
   readonly inFlight: number;
   readonly lost: Set<number> = new Set();
+  readonly weights: { all: number; wanted: number; sent: number } = { all: 0, wanted: 0, sent: 0 };
   readonly #options: ConnectOptions;
   readonly #members = new Map<number, Member>();
   /** Messages with results. */
@@ -149,19 +152,21 @@ class Requester implements Cluster {
     const { addresses, deadlineMs = 10_000, prepareMs = 300_000, requestMs = 60_000, silenceMs = 5000 } = this.#options;
     const token = randomBytes(16).toString('hex');
     const devices = [...new Set(program.steps.map(({ device }) => device))].sort((a, b) => a - b);
-    let sent = 0;
-    const parts = devices.map((device) => ({ device, ...deviceProgram(program, device) }));
-    const total = parts.reduce(
-      (sum, { program: part }) => sum + blobsOf(part.models).reduce((bytes, blob) => bytes + blob.bytes, 0),
-      0,
-    );
-    const progress = (bytes: number): void => {
-      sent += bytes;
-      this.#options.progress?.(sent, total);
+    const travels = {
+      wanted: (bytes: number): void => {
+        this.weights.wanted += bytes;
+      },
+      sent: (bytes: number): void => {
+        this.weights.sent += bytes;
+        this.#options.progress?.(this.weights.sent, this.weights.wanted);
+      },
     };
     const { signal } = this.#options;
     if (signal?.aborted === true) throw cancelled();
     signal?.addEventListener('abort', this.#cancel);
+    const parts = await Promise.all(devices.map((device) => partOf(program, device)));
+    for (const { blobs } of parts) for (const { data } of blobs) this.weights.all += data.byteLength;
+    this.#checkOpen();
     for (const { device } of parts) this.#members.set(device, new Member(device, addresses[device] ?? '', this));
     // From the first word on: a provider may freeze while it takes or loads its weights, too.
     const beatMs = Math.min(1000, silenceMs / 2);
@@ -171,7 +176,7 @@ class Requester implements Cluster {
     this.#heartbeat.unref();
     const each = <T>(step: (member: Member, part: (typeof parts)[number]) => Promise<T>): Promise<T[]> =>
       Promise.all(parts.map((part) => this.#blaming(part.device, (member) => step(member, part))));
-    await each(async (member, { program: part, models }) => {
+    await each(async (member, { part, blobs }) => {
       await member.greet(this.#options.transport, deadlineMs);
       await member.prepare(
         {
@@ -180,9 +185,9 @@ class Requester implements Cluster {
           requestMs,
           inFlight: this.inFlight,
           part,
-          models: models.map((model) => program.models[model] as Program['models'][number]),
+          blobs,
         },
-        progress,
+        travels,
       );
     });
     await each((member) => member.ready(prepareMs));
@@ -197,6 +202,11 @@ class Requester implements Cluster {
       this.fail(error instanceof Error ? error : new Error(String(error)), device);
       throw this.#failure ?? error;
     }
+  }
+
+  #checkOpen(): void {
+    const ended = this.#ended();
+    if (ended !== undefined) throw ended;
   }
 
   infer(inputs: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
@@ -336,6 +346,18 @@ class Requester implements Cluster {
     this.#end(new DistrEdgeError('CANCELLED', 'the cluster was closed'));
     for (const member of this.#members.values()) member.close();
   }
+}
+
+/** What a device gets: its part of the program, and the blobs that make it up. */
+async function partOf(program: Program, device: number) {
+  const { program: part, models } = deviceProgram(program, device);
+  const blobs: { data: Uint8Array; hash: string }[] = [];
+  for (const { model, location } of blobsOf(part.models)) {
+    const built = program.models[models[model] as number] as Program['models'][number];
+    const data = location === undefined ? built.bytes : (built.weights.get(location) as Uint8Array);
+    blobs.push({ data, hash: await hashOnce(program.graph, data) });
+  }
+  return { device, part, blobs };
 }
 
 function cancelled(): DistrEdgeError {

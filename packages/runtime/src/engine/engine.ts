@@ -5,6 +5,7 @@
  * thread of its own, so that sockets stay served while it computes).
  */
 import type { Tensor } from '@distredge/core';
+import type { WeightSource } from '../weights/blob.js';
 
 /** A sub-model to load: its bytes, and the weights that it names as external data. */
 export interface EngineModel {
@@ -12,9 +13,11 @@ export interface EngineModel {
   readonly model: Uint8Array;
   /**
    * Blobs that the model's external initialisers refer to, by `location`. They are read until `load` settles and stay the
-   * caller's, who gives their memory back with `free` once no other model needs them.
+   * caller's; files may be mapped, and lose their names after that.
    */
-  readonly weights: ReadonlyMap<string, Uint8Array>;
+  readonly weights: ReadonlyMap<string, WeightSource>;
+  /** Models of one key are the same bytes with the same weights: an engine that has such a model may share it. */
+  readonly key?: string | undefined;
 }
 
 /** Where an input comes from: a tensor handed over with the call, or a slot an earlier call filled. */
