@@ -16,6 +16,7 @@ import {
   planByRule,
   type Range,
   REQUESTER,
+  withChannels,
 } from '@distredge/core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -331,9 +332,13 @@ test(
       const weights = Array.from({ length: 1 + Math.floor(random() * 5) }, () => Math.floor(random() * 4));
       if (!weights.some((weight) => weight > 0)) weights[0] = 1;
       for (const volumes of ['blocks', 'layers', 1, 3] as const) {
-        const plan = planByRule(analysis, { volumes, weights });
-        expect(parsePlan(JSON.parse(JSON.stringify(plan)))).toEqual(plan);
-        expect(compile(analysis.graph, plan, analysis).steps.length).toBeGreaterThan(0);
+        const rows = planByRule(analysis, { volumes, weights });
+        // Small layers, too, and whether or not it pays.
+        const limits = { filters: 0, together: 0, rows: Math.floor(random() * 9) };
+        for (const plan of [rows, withChannels(analysis, rows, weights, limits)]) {
+          expect(parsePlan(JSON.parse(JSON.stringify(plan)))).toEqual(plan);
+          expect(compile(analysis.graph, plan, analysis).steps.length).toBeGreaterThan(0);
+        }
       }
     }),
   TIMEOUT_MS,

@@ -7,12 +7,13 @@ import {
   compile,
   type Graph,
   type NetworkLink,
-  type Plan,
   type PlanningTask,
   type Program,
-  planWithChannels,
+  planByRule,
   profileCosts,
+  type RowPlan,
   toPlan,
+  withChannels,
   workloadOf,
 } from '@distredge/core';
 import type { Cluster } from '@distredge/runtime';
@@ -26,14 +27,19 @@ import { prepare, type Tensors } from './split.js';
 const SEARCH_MS = 4000;
 /** The plans take turns so often, since machines have better and worse moments. */
 const TURNS = 2;
-/** Runs of a plan that count in each turn, after two to warm up. */
-const RUNS = 6;
-const WARM_UP = 2;
+/** Runs of a plan that count in each turn, after some to warm up. */
+const RUNS = 8;
+const WARM_UP = 5;
 
 export interface Tried {
   readonly program: Program;
   /** Who made the plan that won. */
   readonly by: 'planner' | 'rule';
+}
+
+interface Trial extends Tried {
+  /** In ms. */
+  readonly times: number[];
 }
 
 /** Plans for that many providers of one core each, tries the plans on them, and compiles the faster. */
@@ -44,10 +50,15 @@ export async function planHere(
   addresses: readonly string[],
 ): Promise<Tried> {
   const analysis = analyse(graph);
-  const rule = planWithChannels(
-    analysis,
-    addresses.map(() => 1),
-  );
+  const weights = addresses.map(() => 1);
+  const rule = planByRule(analysis, { weights });
+  /** A plan cut by rows, and with layers cut by channels where it has such: only trying tells whether that pays here. */
+  const both = (by: Tried['by'], plan: RowPlan): Trial[] =>
+    [...new Set([plan, withChannels(analysis, plan, weights)])].map((each) => ({
+      by,
+      program: compile(graph, each, analysis),
+      times: [],
+    }));
   const { profile } = await profileHere(analysis, name, { link: true });
   const workload = workloadOf(analysis, name);
   const link: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };
@@ -57,15 +68,7 @@ export async function planHere(
     network: { medium: 'switched', requester: link, devices: addresses.map(() => link) },
   };
   const planned = toPlan(workload, await search(task), addresses.length);
-  const candidates: { by: Tried['by']; plan: Plan }[] = [
-    { by: 'planner', plan: planned },
-    { by: 'rule', plan: rule },
-  ];
-  const trials = candidates.map(({ by, plan }) => ({
-    by,
-    program: compile(graph, plan, analysis),
-    times: [] as number[],
-  }));
+  const trials = [...both('planner', planned), ...both('rule', rule)];
   for (let turn = 0; turn < TURNS; turn++) {
     for (const { program, times } of trials) times.push(...(await timed(program, inputs, addresses)));
   }

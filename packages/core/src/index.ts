@@ -76,7 +76,7 @@ export type { GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto } f
 export { placeholderWeights, withoutWeights } from './onnx/skeleton.js';
 export { dtypeNumber, externalProtoOf, numbers, protoOf } from './onnx/tensor-proto.js';
 export { encodeModelPieces, encodeModelProto } from './onnx/wire.js';
-export { planWithChannels } from './plan/channel-rule.js';
+export { type ChannelLimits, planWithChannels, withChannels } from './plan/channel-rule.js';
 export {
   asRowPlan,
   isChannels,

@@ -1,5 +1,5 @@
 /**
- * The simple rule `blocks`, with layers cut by output channels where that is better: towards its end a classifier has few
+ * Plans with layers cut by output channels where that is better: towards its end a classifier has few
  * rows and large filters. Cut by rows, seven rows make parts of four and three, and every device reads all of the filters;
  * cut by channels, the parts are equal and each device reads its share. What a device then lacks of the next layer's input
  * are the others' channels, which are few bytes where rows are few.
@@ -8,16 +8,22 @@ import { reads, typeOf } from '../graph/graph.js';
 import { channelsOf } from '../ops/registry.js';
 import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
 import { channelChain } from '../rows/dependence.js';
+import { share } from '../rows/range.js';
 import { byteLength } from '../tensor.js';
-import { PLAN_VERSION, type Plan, type PlanPart } from './plan.js';
-import { blockEnds, candidateEnds, checkWeights, headBy, isPointwise, rowOutput, weightedParts } from './rule.js';
+import { isGather, type Plan, type PlanPart, type PlanVolume, type RowPlan } from './plan.js';
+import { isPointwise, planByRule, rowOutput, weightedParts } from './rule.js';
 
-/** Filters of fewer bytes stay in a core's own cache. */
-const LARGE_FILTERS_BYTES = 2 ** 18;
-/** Layers one behind another are cut by channels where their filters have this many bytes: cutting fewer saves less than it costs. */
-const WORTHWHILE_BYTES = 2 ** 23;
-/** With more rows for each device, cutting by rows is as balanced and exchanges less. */
-const FEW_ROWS = 4;
+/** Which layers are cut by channels. */
+export interface ChannelLimits {
+  /** Bytes of filters at least; fewer stay in a core's own cache. */
+  readonly filters: number;
+  /** Bytes of filters of layers one behind another, at least; cutting fewer saves less than its exchanges cost. */
+  readonly together: number;
+  /** Rows of the output for each device, at most; with more, cutting by rows is as balanced and exchanges less. */
+  readonly rows: number;
+}
+
+const LIMITS: ChannelLimits = { filters: 2 ** 18, together: 2 ** 23, rows: 4 };
 /** Parts of channels are multiples of this where the channels are: what engines compute together. */
 const CHANNEL_BLOCK = 16;
 /** A volume with a smaller share of the work is not worth an exchange: one device computes it. */
@@ -35,38 +41,61 @@ interface Run {
 }
 
 /**
- * Plans by the rule `blocks`, cutting layers with few rows and large filters by output channels.
- * Throws `PLAN_INVALID` for weights that make no sense.
- * @param weights relative share for each device
+ * A plan with its layers of few rows and large filters cut by output channels; the same where it has none. The volumes between
+ * them keep their parts, cut short where one reaches into such a layer. A schedule is kept only if nothing changes.
+ * @param weights relative share of the channels for each device
  */
-export function planWithChannels(analysis: Analysis, weights: readonly number[]): Plan {
-  checkWeights(weights);
+export function withChannels(
+  analysis: Analysis,
+  plan: RowPlan,
+  weights: readonly number[],
+  limits: ChannelLimits = LIMITS,
+): Plan {
   const { sequence, graph, flops } = analysis;
-  const runs = new Map(channelRuns(analysis, weights).map((run): [number, Run] => [run.to, run]));
-  const inside = (index: number): boolean => [...runs.values()].some(({ from, to }) => index >= from && index < to);
-  const cuts = [...runs.values()].flatMap(({ from, to }) => (from === 0 ? [to] : [from - 1, to]));
-  const ends = [...new Set([...candidateEnds(analysis).filter((index) => !inside(index)), ...cuts])].sort(
-    (a, b) => a - b,
+  const runs = channelRuns(analysis, weights, limits);
+  if (runs.length === 0) return plan;
+  const position = new Map(
+    sequence.flatMap(({ node }, index) => node.outputs.map((name): [string, number] => [name, index])),
   );
-  const boundaries = [...runs.values()].flatMap(({ from, to }) => [from, to + 1]);
-  const chosen = ends.length === 0 ? [] : blockEnds(analysis, ends, weights, boundaries);
   const largest = weights.indexOf(Math.max(...weights));
+  const volumes: Plan['volumes'][number][] = [];
+  /** The first position that is in no volume yet, and the first run that is not. */
   let start = 0;
-  const volumes = chosen.map((index): Plan['volumes'][number] => {
-    const from = start;
-    start = index + 1;
-    const run = runs.get(index);
-    if (run !== undefined && run.from === from) {
-      const channels = typeOf(graph, run.end).shape?.[1] ?? 0;
-      return { end: run.end, channels: blocksOf(weights, channels) };
-    }
-    const end = rowOutput(analysis, sequence[index] as PlacedNode) ?? '';
+  let next = 0;
+  /** Rows up to a position, where any are left that can end a volume. */
+  const addRows = (to: number, given: PlanVolume): void => {
+    const at = sequence.findLastIndex((placed, index) => index <= to && rowOutput(analysis, placed) !== undefined);
+    if (at < start) return;
+    const end = rowOutput(analysis, sequence[at] as PlacedNode) ?? '';
     const rows = rowsOf(analysis, end);
-    const work = sequence.slice(from, start).reduce((sum, placed) => sum + placed.flops, 0);
-    const slight = runs.size > 0 && work < SLIGHT * flops;
-    return { end, parts: slight ? [{ device: largest, from: 0, to: rows }] : weightedParts(weights, rows) };
+    const work = sequence.slice(start, to + 1).reduce((sum, placed) => sum + placed.flops, 0);
+    const height = Math.max(...given.parts.map((part) => part.to));
+    const parts = given.parts.map((part) => ({ device: part.device, ...share(part, height, rows) }));
+    volumes.push({ end, parts: work < SLIGHT * flops ? [{ device: largest, from: 0, to: rows }] : parts });
+    start = at + 1;
+  };
+  const last = plan.volumes.findLastIndex((volume) => !isGather(volume));
+  plan.volumes.forEach((volume, index) => {
+    if (isGather(volume)) {
+      volumes.push(volume);
+      return;
+    }
+    const end = index === last ? sequence.length - 1 : (position.get(volume.end) ?? -1);
+    for (; (runs[next]?.from ?? Number.POSITIVE_INFINITY) <= end; next++) {
+      const run = runs[next] as Run;
+      if (run.from > start) addRows(run.from - 1, volume);
+      volumes.push({ end: run.end, channels: blocksOf(weights, typeOf(graph, run.end).shape?.[1] ?? 0) });
+      start = run.to + 1;
+    }
+    if (end >= start) addRows(end, volume);
   });
-  return { version: PLAN_VERSION, devices: weights.length, volumes, ...headBy(analysis, weights) };
+  const { schedule: _, ...rest } = plan;
+  return { ...rest, volumes };
+}
+
+/** Plans by the rule `blocks`, with channels. Throws `PLAN_INVALID` for weights that make no sense. */
+export function planWithChannels(analysis: Analysis, weights: readonly number[]): Plan {
+  return withChannels(analysis, planByRule(analysis, { volumes: 'blocks', weights }), weights);
 }
 
 /** Channels by weights, in whole blocks where they are a multiple of them. */
@@ -78,7 +107,7 @@ function blocksOf(weights: readonly number[], channels: number): PlanPart[] {
 }
 
 /** The convolutions to cut by channels, each with the ops around it that belong to its volume. */
-function channelRuns(analysis: Analysis, weights: readonly number[]): Run[] {
+function channelRuns(analysis: Analysis, weights: readonly number[], limits: ChannelLimits): Run[] {
   const { sequence } = analysis;
   const devices = weights.filter((weight) => weight > 0).length;
   if (devices < 2) return [];
@@ -86,31 +115,33 @@ function channelRuns(analysis: Analysis, weights: readonly number[]): Run[] {
   let next = 0;
   while (next < sequence.length) {
     const at = next++;
-    const bytes = filtersToCut(analysis, sequence[at] as PlacedNode, devices);
-    if (bytes < LARGE_FILTERS_BYTES) continue;
+    const bytes = filtersToCut(analysis, sequence[at] as PlacedNode, limits.rows * devices);
+    if (bytes < limits.filters || bytes === 0) continue;
     let to = at;
     while (keepsChannels(analysis, sequence, to)) to += 1;
     const end = rowOutput(analysis, sequence[to] as PlacedNode) ?? '';
     if (channelChain(analysis, end)?.[0] !== sequence[at]) continue;
     const shared = sharedFrom(analysis, runs.at(-1), at);
+    // Before it, a volume of rows must be able to end.
+    if (shared === undefined && at > 0 && rowOutput(analysis, sequence[at - 1] as PlacedNode) === undefined) continue;
     runs.push({ from: shared ?? at, to, end, bytes, follows: shared !== undefined });
     next = to + 1;
   }
-  return worthwhile(runs);
+  return worthwhile(runs, limits);
 }
 
 /** Those of which enough stand one behind another. */
-function worthwhile(runs: readonly Run[]): Run[] {
+function worthwhile(runs: readonly Run[], { together }: ChannelLimits): Run[] {
   const chains: Run[][] = [];
   for (const run of runs) {
     if (run.follows) chains.at(-1)?.push(run);
     else chains.push([run]);
   }
-  return chains.filter((chain) => chain.reduce((sum, { bytes }) => sum + bytes, 0) >= WORTHWHILE_BYTES).flat();
+  return chains.filter((chain) => chain.reduce((sum, { bytes }) => sum + bytes, 0) >= together).flat();
 }
 
 /** Bytes of a convolution's filters, where cutting it by channels may be better than by rows; else 0. */
-function filtersToCut(analysis: Analysis, placed: PlacedNode, devices: number): number {
+function filtersToCut(analysis: Analysis, placed: PlacedNode, rows: number): number {
   const { graph, axes } = analysis;
   const output = rowOutput(analysis, placed);
   const rule = channelsOf(placed.view);
@@ -122,7 +153,7 @@ function filtersToCut(analysis: Analysis, placed: PlacedNode, devices: number): 
   const filters = rule.cuts.reduce((sum, { input }) => sum + bytesOf(placed.node.inputs[input] ?? ''), 0);
   const images = [...placed.node.inputs.filter((name) => axes.has(name)), output];
   const moved = images.reduce((sum, name) => sum + bytesOf(name), 0);
-  return filters > moved && rowsOf(analysis, output) <= FEW_ROWS * devices ? filters : 0;
+  return filters > moved && rowsOf(analysis, output) <= rows ? filters : 0;
 }
 
 /** Whether an op is divided by rows and reads tensors with rows and constants only. */

@@ -66,7 +66,7 @@ export function planByRule(analysis: Analysis, { volumes = 'blocks', weights }: 
 }
 
 /** Throws `PLAN_INVALID` for relative shares that make no sense. */
-export function checkWeights(weights: readonly number[]): void {
+function checkWeights(weights: readonly number[]): void {
   const sound = weights.length > 0 && weights.every((weight) => Number.isFinite(weight) && weight >= 0);
   if (!sound || weights.every((weight) => weight === 0)) {
     throw planError('the shares make no sense', 'weights', {
@@ -93,7 +93,7 @@ export function isPointwise({ rule, view, flops }: PlacedNode): boolean {
 }
 
 /** Positions in the sequence where a volume may end: not between an op and the pointwise op that alone reads it. */
-export function candidateEnds(analysis: Analysis): number[] {
+function candidateEnds(analysis: Analysis): number[] {
   const { sequence } = analysis;
   const ends = sequence.flatMap((placed, index): number[] => {
     const output = rowOutput(analysis, placed);
@@ -133,18 +133,9 @@ function aliveBytes(analysis: Analysis): number[] {
   });
 }
 
-/**
- * Ends of volumes by the rule `blocks`, as positions in the sequence.
- * @param boundaries positions before which a volume must end besides
- */
-export function blockEnds(
-  analysis: Analysis,
-  ends: readonly number[],
-  weights: readonly number[],
-  boundaries: readonly number[] = [],
-): number[] {
+function blockEnds(analysis: Analysis, ends: readonly number[], weights: readonly number[]): number[] {
   const alive = aliveBytes(analysis);
-  const forced = [...forcedEnds(analysis), ...boundaries];
+  const forced = forcedEnds(analysis);
   const devices = weights.filter((weight) => weight > 0).length;
   const rowsAt = (index: number): number =>
     rowsOf(analysis, rowOutput(analysis, analysis.sequence[index] as PlacedNode) ?? '');
@@ -235,8 +226,7 @@ function equalEnds({ sequence, flops }: Analysis, ends: readonly number[], count
   return chosen;
 }
 
-/** The head cut by output channels where its first fully connected layer is large. */
-export function headBy(analysis: Analysis, weights: readonly number[]): { head?: PlanPart[] } {
+function headBy(analysis: Analysis, weights: readonly number[]): { head?: PlanPart[] } {
   const cut = firstFullyConnected(analysis);
   if (cut === undefined) return {};
   const { graph } = analysis;
