@@ -137,6 +137,15 @@ export class Testnet {
     await this.#queues(Array.from({ length: this.#members }, () => 'pfifo limit 10000'));
   }
 
+  /** Keeps these members from reaching each other, or lets them again; everybody else still reaches all. */
+  async part(members: readonly number[], apart: boolean): Promise<void> {
+    await batch(
+      'ip',
+      ['-n', this.#accessPoint],
+      members.map((member) => `link set ${portOf(member)} type bridge_slave isolated ${apart ? 'on' : 'off'}`),
+    );
+  }
+
   async #queues(queues: readonly string[]): Promise<void> {
     await Promise.all([
       batch(

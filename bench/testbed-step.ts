@@ -1,0 +1,175 @@
+/** How soon a cluster is on another plan after a link has changed or was cut; `npm run bench -- testbed-step --help`. */
+import { rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
+import { parseArgs } from 'node:util';
+import { type ClusterMember, type Line, startCluster } from './_testbed/cluster.js';
+import { makeFolder, missing, removeLeftovers, Testnet } from './_testbed/namespaces.js';
+import { median } from './_workloads.js';
+
+const HELP = `usage: npm run bench -- testbed-step [MODEL] [options]
+
+A controller and devices in network namespaces, as a user starts them (distredge up, distredge join, TLS), with a stream of images.
+The last device's link is slowed down, and everything up to the first image on another plan is timed; then the link is as it was, and so on.
+
+  --cut           cut the last device off from the one before it instead; the controller still reaches both
+  --devices N     default 2
+  --times N       changes that are measured (5)
+  --from MBPS     rate of all links (200)
+  --to MBPS       rate that the last device's link falls to (20)
+  --verbose       print every event around each change
+MODEL is zoo:NAME or a file (zoo:resnet50).`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    help: { type: 'boolean' },
+    cut: { type: 'boolean', default: false },
+    verbose: { type: 'boolean', default: false },
+    devices: { type: 'string', default: '2' },
+    times: { type: 'string', default: '5' },
+    from: { type: 'string', default: '200' },
+    to: { type: 'string', default: '20' },
+  },
+});
+const [model = 'zoo:resnet50'] = positionals;
+const [devices, times, from, to] = [values.devices, values.times, values.from, values.to].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
+if (values.help === true) {
+  console.log(HELP);
+  process.exit(0);
+}
+const lack = missing();
+if (lack !== undefined || ![devices, times, from, to].every((value) => value > 0) || devices < 2) {
+  console.error(lack === undefined ? HELP : `error: the testbed needs ${lack}`);
+  process.exit(2);
+}
+
+/** Images before a change, so that the plan and its usual times are known. */
+const CALM_IMAGES = 30;
+/** How long anything may take. */
+const PATIENCE_MS = 120_000;
+
+const members: ClusterMember[] = [];
+let net: Testnet | undefined;
+let folder = '';
+
+async function close(): Promise<void> {
+  for (const member of members.splice(0)) await member.end().catch(() => undefined);
+  await net?.close();
+  net = undefined;
+  if (folder !== '') await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+}
+
+for (const [signal, code] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+  ['SIGHUP', 129],
+] as const) {
+  process.on(signal, () => {
+    void close().finally(() => process.exit(code));
+  });
+}
+
+interface Measured {
+  /** Until something was noticed. */
+  readonly noticed: number;
+  /** Until the first other plan was in force. */
+  readonly planned: number;
+  /** Until the first image on it was begun (the end of the image before it), and done. */
+  readonly begun: number;
+  readonly done: number;
+  readonly predictedMs: number;
+}
+
+const NOTICED = new Set(['drift', 'link', 'problem', 'fallback', 'device']);
+
+async function once(controller: ClusterMember, rates: readonly number[], part: readonly number[]): Promise<Measured> {
+  const testnet = net as Testnet;
+  const usesAll = ({ event, devices: used }: Line): boolean =>
+    event === 'plan' && Array.isArray(used) && used.length === devices;
+  const plans = (): Line[] => controller.lines.filter(({ event }) => event === 'plan');
+  // A plan with all devices, and images on it.
+  let last = plans().at(-1);
+  if (last === undefined || !usesAll(last))
+    last = await controller.hears('plan with all devices', usesAll, controller.lines.length, PATIENCE_MS);
+  const on = (line: Line): boolean => line.event === 'image' && line['plan'] === plans().at(-1)?.['generation'];
+  for (let image = 0; image < CALM_IMAGES; image++)
+    await controller.hears('image', on, controller.lines.length, PATIENCE_MS);
+  const heard = controller.lines.length;
+  const usual = median(
+    controller.lines
+      .slice(-CALM_IMAGES)
+      .map((line) => Number(line['totalMs'] ?? 0))
+      .filter(Boolean),
+  );
+  const before = Number(plans().at(-1)?.['generation']);
+  const at = Date.now();
+  if (part.length > 0) await testnet.part(part, true);
+  else await testnet.shape(rates);
+  const plan = await controller.hears(
+    'another plan',
+    ({ event, generation }) => event === 'plan' && Number(generation) > before,
+    heard,
+    PATIENCE_MS,
+  );
+  const image = await controller.hears(
+    'image on another plan',
+    ({ event, plan: number }) => event === 'image' && Number(number) > before,
+    heard,
+    PATIENCE_MS,
+  );
+  const noticed = controller.lines.slice(heard).find(({ event }) => NOTICED.has(event));
+  if (values.verbose) {
+    const end = controller.lines.indexOf(image) + 3;
+    for (const line of controller.lines.slice(heard, end)) {
+      const { event, at: when, outputs: _, ...facts } = line;
+      console.log(`  ${String(when - at).padStart(6)} ms  ${event} ${JSON.stringify(facts)}`);
+    }
+    console.log(`  usual image ${usual.toFixed(0)} ms`);
+  }
+  const begun = image.at - Number(image['totalMs']);
+  return {
+    noticed: (noticed?.at ?? plan.at) - at,
+    planned: plan.at - at,
+    begun: begun - at,
+    done: image.at - at,
+    predictedMs: Number(plan['predictedMs']),
+  };
+}
+
+const shown = (name: string, list: readonly number[]): string =>
+  `${name} ${median(list).toFixed(0)} ms (${Math.min(...list).toFixed(0)}–${Math.max(...list).toFixed(0)})`;
+
+try {
+  await removeLeftovers();
+  folder = await makeFolder();
+  net = await Testnet.build(devices + 1);
+  const all = (last: number): number[] => [from, ...new Array<number>(devices - 1).fill(from), last];
+  await net.shape(all(from));
+  const args = [model, '--devices', `${devices}`, '--random', '1000000', '--profile-budget', '2', '--budget', '1'];
+  const controller = await startCluster(net, folder, devices, args, (member) => members.push(member));
+  const change = values.cut
+    ? `link between d${devices - 1} and d${devices} cut`
+    : `d${devices}'s link ${from} → ${to} Mbit/s`;
+  console.log(`${model} on ${devices} devices; ${change}, ${times} times; load ${(loadavg()[0] ?? 0).toFixed(1)}`);
+  const measured: Measured[] = [];
+  for (let time = 0; time < times; time++) {
+    const one = await once(controller, all(to), values.cut ? [devices - 1, devices] : []);
+    measured.push(one);
+    console.log(
+      `${time + 1}: noticed after ${one.noticed} ms, plan in force after ${one.planned}, first image begun after ${one.begun.toFixed(0)}, done after ${one.done}; predicted ${one.predictedMs.toFixed(0)} ms an image`,
+    );
+    if (values.cut) await net.part([devices - 1, devices], false);
+    await net.shape(all(from));
+  }
+  const column = (of: keyof Measured): number[] => measured.map((one) => one[of]);
+  console.log(
+    `medians (and ends): ${shown('noticed', column('noticed'))}, ${shown('planned', column('planned'))}, ${shown('first image begun', column('begun'))}, ${shown('done', column('done'))}`,
+  );
+} finally {
+  await close();
+}
