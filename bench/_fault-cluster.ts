@@ -88,12 +88,15 @@ function smallNetwork(): Uint8Array {
 
 /** A network, images, and the answers of the unsplit model. */
 export class Work {
+  /** The network's ModelProto. */
+  readonly bytes: Uint8Array;
   readonly graph: Graph;
   readonly whole: WholeModel;
   readonly images: readonly { readonly inputs: Record<string, Tensor>; readonly answer: Float32Array }[];
 
-  private constructor(graph: Graph, whole: WholeModel, images: Work['images']) {
-    this.graph = graph;
+  private constructor(bytes: Uint8Array, whole: WholeModel, images: Work['images']) {
+    this.bytes = bytes;
+    this.graph = loadGraph(bytes);
     this.whole = whole;
     this.images = images;
   }
@@ -113,7 +116,7 @@ export class Work {
       const { outputs } = await whole.run(inputs);
       images.push({ inputs, answer: Float32Array.from(floats(outputs['y'] as Tensor)) });
     }
-    return new Work(loadGraph(bytes), whole, images);
+    return new Work(bytes, whole, images);
   }
 
   /** Whether these are the outputs of the image with this index, to 1e-4 of their range. */

@@ -27,100 +27,30 @@ import {
   startProvider,
   type Transport,
 } from '@distredge/runtime';
-import { seeded, sleep, Work } from './_fault-cluster.js';
+import { Work } from './_fault-cluster.js';
+import { attackControlPlane } from './_hostile-mqtt.js';
+import { campaign, failures, HUNG_MS, Mutator, Tally } from './_hostile-tools.js';
 
 const { values } = parseArgs({
   options: {
     frames: { type: 'string', default: '20000' },
     joins: { type: 'string', default: '1000' },
+    mqtt: { type: 'string', default: '10000' },
     seed: { type: 'string', default: '1' },
   },
 });
-const [FRAMES, JOINS, SEED] = [Number(values.frames), Number(values.joins), Number(values.seed)];
+const [FRAMES, JOINS, MQTT, SEED] = [values.frames, values.joins, values.mqtt, values.seed].map(Number) as [
+  number,
+  number,
+  number,
+  number,
+];
 /** Links and connections under attack at a time. */
 const WIDTH = 32;
-/** A connection that is not over after this long hangs. */
-const HUNG_MS = 60_000;
 /** A frame's header: see packages/runtime/src/link/frame.ts. */
 const HEADER_BYTES = 16;
 
-const random = seeded(SEED);
-const below = (limit: number): number => Math.floor(random() * limit);
-
-/** Counts things by name. */
-class Tally {
-  readonly counts: Map<string, number> = new Map();
-  add(name: string): void {
-    this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
-  }
-  print(): void {
-    const rows = [...this.counts].sort(([, a], [, b]) => b - a);
-    for (const [name, count] of rows.slice(0, 16)) console.log(`  ${String(count).padStart(8)}  ${name}`);
-    const rest = rows.slice(16).reduce((sum, [, count]) => sum + count, 0);
-    if (rest > 0) console.log(`  ${String(rest).padStart(8)}  others, of ${rows.length - 16} kinds`);
-  }
-}
-
-/** `bytes` with one to three things wrong. */
-function mutated(bytes: Uint8Array): Buffer {
-  let copy = Buffer.from(bytes);
-  for (let count = 1 + below(3); count > 0 && copy.length > 0; count--) {
-    const at = below(copy.length);
-    switch (below(6)) {
-      case 0:
-        copy[at] = below(256);
-        break;
-      case 1:
-        copy = copy.subarray(0, at);
-        break;
-      case 2:
-        copy = Buffer.concat([copy.subarray(0, at), Buffer.from([below(256)]), copy.subarray(at)]);
-        break;
-      case 3:
-        copy = Buffer.concat([copy.subarray(0, at), copy.subarray(Math.min(copy.length, at + 1 + below(64)))]);
-        break;
-      case 4:
-        copy = Buffer.concat([copy.subarray(0, Math.min(copy.length, 4096)), copy.subarray(at)]);
-        break;
-      default:
-        if (copy.length >= 4) copy.writeUInt32LE(below(2 ** 32), Math.min(at, copy.length - 4));
-    }
-  }
-  return copy;
-}
-
-/** A JSON message with one value, or one field, put in another's place. */
-function mutatedJson(message: object): Uint8Array {
-  const copy = structuredClone(message) as Record<string, unknown>;
-  let place: Record<string, unknown> = copy;
-  for (let depth = below(6); depth >= 0; depth--) {
-    const keys = Object.keys(place);
-    const key = keys[below(keys.length)] ?? 'x';
-    const inner = place[key];
-    if (depth > 0 && typeof inner === 'object' && inner !== null && Object.keys(inner).length > 0) {
-      place = inner as Record<string, unknown>;
-      continue;
-    }
-    const odd = [
-      -1,
-      1e9,
-      0.5,
-      null,
-      '',
-      'x'.repeat(10_000),
-      [],
-      {},
-      [[[]]],
-      true,
-      Number.MAX_SAFE_INTEGER,
-      '__proto__',
-    ];
-    if (below(4) === 0) delete place[key];
-    else place[below(8) === 0 ? '__proto__x' : key] = odd[below(odd.length)];
-    break;
-  }
-  return Buffer.from(JSON.stringify(copy));
-}
+const mutate = new Mutator(SEED);
 
 interface Sample {
   readonly kind: FrameKind;
@@ -186,16 +116,16 @@ async function attackLink(
     link.send({ kind: sample.kind, request, channel }, [payload]).catch(() => undefined);
   const [hello, prepare] = list as readonly [Sample, Sample];
   // Some say hello first, and some of those announce a sound program.
-  const depth = below(8);
+  const depth = mutate.below(8);
   if (depth > 2) await send(hello, hello.payload, 0, 0);
-  if (depth === 7 && below(20) === 0) await send(prepare, prepare.payload, 0, 0);
+  if (depth === 7 && mutate.below(20) === 0) await send(prepare, prepare.payload, 0, 0);
   let sent = 0;
   while (open && sent < budget && sent < 50) {
-    const sample = list[below(list.length)] as Sample;
+    const sample = list[mutate.below(list.length)] as Sample;
     const odd = [0, 1, 2, 255, 2 ** 31, 2 ** 32 - 1];
-    const number = (): number => odd[below(odd.length)] ?? 0;
-    const spoil = sample.message !== undefined && below(2) === 0;
-    const payload = spoil ? mutatedJson(sample.message as object) : mutated(sample.payload);
+    const number = (): number => odd[mutate.below(odd.length)] ?? 0;
+    const spoil = sample.message !== undefined && mutate.below(2) === 0;
+    const payload = spoil ? mutate.json(sample.message as object) : mutate.bytes(sample.payload);
     await send(sample, payload, number(), number());
     sent += 1;
     // What was sent is read, and what is to be said about it is said.
@@ -233,18 +163,18 @@ function attackSocket(address: string, list: readonly Sample[]): Promise<string>
       clearTimeout(timer);
       resolve(answered ? `${how}, after an answer` : how);
     });
-    const spoilt = mutated(frame(list[below(list.length)] as Sample));
-    socket.end(below(2) === 0 ? spoilt : Buffer.concat([frame(list[0] as Sample), spoilt]));
+    const spoilt = mutate.bytes(frame(list[mutate.below(list.length)] as Sample));
+    socket.end(mutate.below(2) === 0 ? spoilt : Buffer.concat([frame(list[0] as Sample), spoilt]));
   });
 }
 
 /** One conversation with a join server, from an address of its own; resolves to how it ended. */
 function attackJoin(address: string, source: string): Promise<string> {
   const hello = { type: 'hello', version: 1, code: 'ABC', proof: '0'.repeat(64) };
-  const body = below(2) === 0 ? mutatedJson(hello) : Buffer.from(JSON.stringify(hello));
+  const body = mutate.below(2) === 0 ? mutate.json(hello) : Buffer.from(JSON.stringify(hello));
   const head = Buffer.alloc(4);
   head.writeUInt32BE(body.length);
-  const bytes = below(8) === 0 ? Buffer.concat([head, body]) : mutated(Buffer.concat([head, body]));
+  const bytes = mutate.below(8) === 0 ? Buffer.concat([head, body]) : mutate.bytes(Buffer.concat([head, body]));
   return new Promise((resolve) => {
     const raw = connect({ ...parseAddress(address), localAddress: source });
     const socket = tlsConnect({ socket: raw, rejectUnauthorized: false, ALPNProtocols: ['distredge-join/1'] });
@@ -266,44 +196,12 @@ function attackJoin(address: string, source: string): Promise<string> {
   });
 }
 
-/** Resident memory in MB, after a collection where there is one to ask for. */
-function resident(): number {
-  (globalThis as { gc?: () => void }).gc?.();
-  return process.memoryUsage.rss() / 1e6;
-}
-
-const failures: string[] = [];
 for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-  process.on(event, (error: unknown) => failures.push(`${event}: ${error instanceof Error ? error.stack : error}`));
-}
-
-/** Runs `count` attacks, `WIDTH` at a time, and says what came of them and of the memory. */
-async function campaign(name: string, count: number, said: Tally, attack: () => Promise<number>): Promise<void> {
-  let begun = 0;
-  let early = 0;
-  let lastSaid = performance.now();
-  const started = performance.now();
-  const worker = async (): Promise<void> => {
-    while (begun < count) {
-      const done = await attack();
-      begun += done;
-      if (early === 0 && begun > count / 5) early = resident();
-      if (performance.now() - lastSaid > 10_000) {
-        lastSaid = performance.now();
-        process.stderr.write(`${name}: ${begun} of ${count}\n`);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: WIDTH }, worker));
-  await sleep(200);
-  const seconds = (performance.now() - started) / 1000;
-  const late = resident();
-  console.log(
-    `\n${name}: ${begun} in ${seconds.toFixed(0)} s; resident ${early.toFixed(0)} MB after a fifth, ${late.toFixed(0)} MB at the end`,
-  );
-  said.print();
-  if (late > early * 1.25 + 100)
-    failures.push(`${name}: memory grew from ${early.toFixed(0)} to ${late.toFixed(0)} MB`);
+  process.on(event, (error: unknown) => {
+    failures.push(`${event}: ${error instanceof Error ? error.stack : error}`);
+    console.error(failures.at(-1));
+    process.exitCode = 1;
+  });
 }
 
 const work = await Work.create(SEED, 1);
@@ -321,7 +219,7 @@ async function stillServes(transport: Transport, address: string): Promise<void>
 const memory = createMemoryTransport();
 const behind = new Tally();
 const inMemory = await provide(memory, 'provider', behind);
-await campaign('frames with sound headers', Math.round(FRAMES * 0.9), behind, () =>
+await campaign('frames with sound headers', Math.round(FRAMES * 0.9), behind, WIDTH, () =>
   attackLink(memory, 'provider', list, FRAMES),
 );
 await stillServes(memory, 'provider');
@@ -330,7 +228,7 @@ await inMemory.close();
 const ends = new Tally();
 const tcp = createTcpTransport();
 const onTcp = await provide(tcp, '127.0.0.1:0', new Tally());
-await campaign('frames of raw bytes', Math.round(FRAMES * 0.1), ends, async () => {
+await campaign('frames of raw bytes', Math.round(FRAMES * 0.1), ends, WIDTH, async () => {
   const how = await attackSocket(onTcp.address, list);
   ends.add(how);
   if (how === 'hung') failures.push('a connection hung');
@@ -348,7 +246,7 @@ try {
   const server = await startJoinServer({ authority, listen: '127.0.0.1:0', onEvent });
   const { code } = authority.issueCode({ ttlMs: 86_400_000 });
   let number = 0;
-  await campaign('joins', JOINS, talks, async () => {
+  await campaign('joins', JOINS, talks, WIDTH, async () => {
     number += 1;
     const at = Math.floor(number / 8);
     const how = await attackJoin(server.address, `127.${1 + (at >> 14)}.${(at >> 6) & 255}.${1 + (at & 63)}`);
@@ -368,6 +266,7 @@ try {
 } finally {
   await rm(folder, { recursive: true, force: true });
 }
+await attackControlPlane(work, analysis, MQTT, SEED);
 await work.whole.close();
 
 console.log(
