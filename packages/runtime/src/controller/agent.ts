@@ -66,6 +66,8 @@ export interface Agent {
 
 /** Waiting for a model that the controller has announced. */
 const MODEL_MS = 10_000;
+/** Orders that may wait for their turn: a controller gives one at a time. */
+const MAX_ORDERS = 64;
 
 /** Joins a cluster. Rejects as `startProvider` and `openBus` do. */
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -110,6 +112,7 @@ class Member {
   #bus: Bus | undefined;
   /** Orders are carried out one after another: measurements would disturb each other. */
   #work: Promise<void> = Promise.resolve();
+  #waiting = 0;
 
   constructor(options: AgentOptions, address: string, probe: string) {
     this.#options = options;
@@ -202,7 +205,16 @@ class Member {
       this.#options.log?.(`an order was refused: ${error instanceof Error ? error.message : String(error)}`);
       return;
     }
-    this.#work = this.#work.then(() => this.#carryOut(order));
+    if (this.#waiting >= MAX_ORDERS) {
+      this.#options.log?.(`an order was refused: ${MAX_ORDERS} others wait for their turn`);
+      return;
+    }
+    this.#waiting += 1;
+    this.#work = this.#work
+      .then(() => this.#carryOut(order))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
   }
 
   /** Never rejects: what goes wrong is the answer. */

@@ -6,7 +6,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { type Duplex, duplexPair } from 'node:stream';
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
-import type { Client, PublishPacket } from 'aedes';
+import type { AedesPublishPacket, Client, PublishPacket } from 'aedes';
 import { formatAddress, isLoopback, parseAddress } from '../link/address.js';
 import { guardSocket, type Identity, tlsOptionsFor } from '../security/index.js';
 import { MAX_PAYLOAD } from './messages.js';
@@ -38,6 +38,15 @@ const HELLO_MS = 5000;
 /** What all retained messages may take together. */
 const MAX_RETAINED_BYTES = 256 * 2 ** 20;
 const MAX_RETAINED = 65_536;
+/** And those of one device: links to all others, and profiles. No device takes the room of the others. */
+const MAX_DEVICE_RETAINED = 2048;
+const MAX_DEVICE_BYTES = 48 * 2 ** 20;
+/** Filters that one client listens to. */
+const MAX_FILTERS = 256;
+/** Messages with QoS 2 that the broker keeps for one client; members use QoS 1. */
+const MAX_INBOUND = 4;
+/** What waits for a client that does not read; one that is further behind is cut off. */
+const MAX_UNREAD_BYTES = 32 * 2 ** 20;
 const CLOSE_MS = 1000;
 
 /** What the client ids of devices begin with; others only listen and ask. */
@@ -60,6 +69,10 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     connectTimeout: HELLO_MS,
     maxTopicLevels: 8,
     queueLimit: 256,
+    maxInflightInbound: MAX_INBOUND,
+    // One that does not read would hold up all others: it is cut off by what waits for it instead.
+    concurrency: 0,
+    authorizeForward: (client, packet) => rules.keepsUp(client, packet),
     authenticate: (client, _user, _password, done) => done(null, rules.admits(client)),
     authorizePublish: (client, packet, done) => done(rules.publishes(client, packet)),
     authorizeSubscribe: (client, subscription, done) =>
@@ -164,10 +177,13 @@ function bind(server: Server, listen: string, { host, port }: { host: string; po
 class Rules {
   readonly #options: BrokerOptions;
   readonly #trusted = new WeakSet<object>();
+  /** Connections that were let in: the broker library asks about packets of others, too. */
+  readonly #admitted = new WeakSet<object>();
   /** By connection, the device id of its certificate. */
   readonly #peers = new WeakMap<object, string | undefined>();
-  /** Bytes of every retained message. */
+  /** Bytes of every retained message, and of those of every device. */
   readonly #retained = new Map<string, number>();
+  readonly #retainedBy = new Map<string, { count: number; bytes: number }>();
   #retainedBytes = 0;
 
   constructor(options: BrokerOptions) {
@@ -184,25 +200,44 @@ class Rules {
 
   /** Whether a client is let in under the id that it gave itself. */
   admits(client: Client): boolean {
-    if (this.#trusted.has(client.conn)) return true;
-    const { id } = client;
+    const admitted = this.#trusted.has(client.conn) || this.#mayBe(client);
+    if (admitted) this.#admitted.add(client.conn);
+    return admitted;
+  }
+
+  #mayBe({ id, clean, conn }: Client): boolean {
+    // What is kept for clients that are away has no bound; members of the cluster ask for none.
+    if (!clean) return false;
     if (id.startsWith(OBSERVER_CLIENT)) return isName(id);
     const device = id.startsWith(DEVICE_CLIENT) ? id.slice(DEVICE_CLIENT.length) : '';
     if (!isName(device) || device === 'controller') return false;
-    return this.#options.identity === undefined || this.#peers.get(client.conn) === device;
+    return this.#options.identity === undefined || this.#peers.get(conn) === device;
   }
 
   /** Whether a client may listen there: to its cluster, and the controller itself to anything. */
   hears(client: Client | null, filter: string): boolean {
+    if (client === null || this.#trusted.has(client.conn)) return true;
+    const { subscriptions } = client as Client & { readonly subscriptions?: Readonly<Record<string, unknown>> };
     return (
-      client === null || this.#trusted.has(client.conn) || filter.startsWith(`distredge/${this.#options.cluster}/`)
+      this.#admitted.has(client.conn) &&
+      filter.startsWith(`distredge/${this.#options.cluster}/`) &&
+      Object.keys(subscriptions ?? {}).length < MAX_FILTERS
     );
+  }
+
+  /** The message, unless so much waits for its receiver that it is cut off. */
+  keepsUp(client: Client, packet: AedesPublishPacket): AedesPublishPacket | null {
+    if (client.conn.writableLength <= MAX_UNREAD_BYTES) return packet;
+    client.conn.destroy(new Error('it does not read what it listens to'));
+    return null;
   }
 
   /** Why a message is refused; its sender is then cut off. Null for one that is right. */
   publishes(client: Client | null, { topic: text, payload, retain }: PublishPacket): Error | null {
     // The broker's own heartbeat.
     if (client === null) return null;
+    if (!this.#trusted.has(client.conn) && !this.#admitted.has(client.conn))
+      return new Error('it publishes before it was let in');
     const topic = parseTopic(this.#options.cluster, text);
     const bytes = payload.length;
     if (topic === undefined) return new Error('it publishes to a topic that is not of this cluster');
@@ -213,16 +248,27 @@ class Rules {
       if (!speaksOfItself && topic.kind !== 'ask')
         return new Error(`it publishes to ${topic.kind}, which is not its own`);
     }
-    return retain ? this.#keep(text, bytes) : null;
+    return retain ? this.#keep(text, bytes, 'id' in topic ? topic.id : undefined) : null;
   }
 
-  #keep(topic: string, bytes: number): Error | null {
-    const total = this.#retainedBytes - (this.#retained.get(topic) ?? 0) + bytes;
-    if (total > MAX_RETAINED_BYTES || (this.#retained.size >= MAX_RETAINED && !this.#retained.has(topic)))
+  /** Makes room for a retained message, of the device `id` where it is one's. */
+  #keep(topic: string, bytes: number, id: string | undefined): Error | null {
+    const before = this.#retained.get(topic);
+    const more = bytes - (before ?? 0);
+    const one = (bytes === 0 ? 0 : 1) - (before === undefined ? 0 : 1);
+    const own = this.#retainedBy.get(id ?? '') ?? { count: 0, bytes: 0 };
+    const [count, sum] = [own.count + one, own.bytes + more];
+    if (id !== undefined && ((one > 0 && count > MAX_DEVICE_RETAINED) || (more > 0 && sum > MAX_DEVICE_BYTES)))
+      return new Error('the broker keeps as much of one device as it may');
+    const total = this.#retainedBytes + more;
+    if ((more > 0 && total > MAX_RETAINED_BYTES) || (one > 0 && this.#retained.size >= MAX_RETAINED))
       return new Error('the broker keeps as much as it may');
     this.#retainedBytes = total;
     if (bytes === 0) this.#retained.delete(topic);
     else this.#retained.set(topic, bytes);
+    if (id === undefined) return null;
+    if (count === 0) this.#retainedBy.delete(id);
+    else this.#retainedBy.set(id, { count, bytes: sum });
     return null;
   }
 }

@@ -39,15 +39,25 @@ export function plannable(registry: Registry, hash: string, without: ReadonlySet
 
 /**
  * The task; undefined where there is no device to plan for. `pace` tells how much longer than its profile says a device takes
- * (1 where it is silent). Throws `PROFILE_INVALID` for a profile that does not fit the model.
+ * (1 where it is silent). A device whose profile does not fit the model is left out, and told to `unfit` with `PROFILE_INVALID`.
  */
 export function askedOf(
   model: ServedModel,
   registry: Registry,
   without: ReadonlySet<string>,
   pace: ReadonlyMap<string, number>,
+  unfit: (id: string, error: unknown) => void = () => undefined,
 ): Asked | undefined {
-  const devices = plannable(registry, model.hash, without);
+  const costs = new Map<string, DeviceCosts>();
+  const devices = plannable(registry, model.hash, without).filter(({ id, profiles }) => {
+    try {
+      const own = profileCosts(model.workload, profiles.get(model.hash) as Profile, id);
+      costs.set(id, paced(own, pace.get(id) ?? 1));
+    } catch (error) {
+      unfit(id, error);
+    }
+    return costs.has(id);
+  });
   if (devices.length === 0) return undefined;
   const ids = devices.map(({ id }) => id);
   const { requester, devices: links } = starOf(ids, registry.links);
@@ -62,10 +72,7 @@ export function askedOf(
       latency_ms: links[index]?.latencyMs ?? 0,
     })),
   } as const;
-  const task = taskOf(model.workload, cluster, (id) => {
-    const profile = registry.devices.get(id)?.profiles.get(model.hash) as Profile;
-    return paced(profileCosts(model.workload, profile, id), pace.get(id) ?? 1);
-  });
+  const task = taskOf(model.workload, cluster, (id) => costs.get(id) as DeviceCosts);
   return { task, ids, addresses: devices.map(({ announcement }) => announcement?.address ?? '') };
 }
 
