@@ -47,6 +47,9 @@ export class Loader {
   readonly #awaited: Awaited[] = [];
   /** Bytes of the first one that have come, or were there. */
   #filled = 0;
+  /** Chunks land in two places in turn: while one is written, the next one comes. */
+  readonly #rooms: Uint8Array[] = [];
+  #turn = 0;
   #closed = false;
   #ended: Promise<void> | undefined;
   #asked = false;
@@ -145,7 +148,10 @@ export class Loader {
         got: `${length} bytes`,
       });
     }
-    return new Uint8Array(length);
+    this.#turn = 1 - this.#turn;
+    const room = this.#rooms[this.#turn] ?? new Uint8Array(BLOB_CHUNK_BYTES);
+    this.#rooms[this.#turn] = room;
+    return room.subarray(0, length);
   }
 
   async receive({ payload, length }: Frame): Promise<void> {

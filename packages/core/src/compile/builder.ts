@@ -9,6 +9,7 @@ import { dtypeNumber, externalProtoOf, protoOf } from '../onnx/tensor-proto.js';
 import { encodeModelProto } from '../onnx/wire.js';
 import type { ModelBuilder, Range } from '../ops/op.js';
 import { type DataType, floatTensor, intTensor, sliceRows, type Tensor } from '../tensor.js';
+import { fileNameOf } from './file-name.js';
 
 /** Constants up to this many bytes stand in the model itself, where an engine's own shape inference sees them. */
 const INLINE_BYTES = 4096;
@@ -91,8 +92,9 @@ export class SubModelBuilder implements ModelBuilder {
     const value = rows === undefined ? tensor : sliceRows(tensor, rows.axis, rows.range);
     if (value.data.byteLength <= INLINE_BYTES) this.#initializers.push(protoOf(location, value));
     else {
-      this.#initializers.push(externalProtoOf(location, value, location));
-      this.#weights.set(location, value.data);
+      const file = fileNameOf(location);
+      this.#initializers.push(externalProtoOf(location, value, file));
+      this.#weights.set(file, value.data);
     }
     return location;
   }

@@ -1,6 +1,8 @@
 /** The one suite that every `Engine` has to pass. Only tests import it. */
-import { readdirSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import {
   type DataType,
   DistrEdgeError,
@@ -331,6 +333,75 @@ export function describeEngineCompliance(name: string, makeEngine: (options?: En
           }
         },
       );
+    });
+
+    describe('models of one key', () => {
+      const outputs = [{ name: 'y', fetch: true }];
+      const nothing = { model: new Uint8Array([1, 2, 3]), weights: NO_WEIGHTS };
+      const run = async (engine: Engine, model: number) =>
+        values((await engine.run({ model, inputs: [{ name: 'x', tensor: x(3) }], outputs })).outputs[0]);
+
+      it('are loaded once, and outlive the engine that loaded them', async () => {
+        const key = randomUUID();
+        const first = makeEngine();
+        const model = await first.load({ model: vectorModel('Neg', ['x'], 'y'), weights: NO_WEIGHTS, key });
+        const second = makeEngine();
+        // What it is given is not even looked at.
+        const same = await second.load({ ...nothing, key });
+        expect(await run(second, same)).toEqual([-3]);
+        await first.close();
+        expect(await run(second, same)).toEqual([-3]);
+        await second.close();
+        const third = makeEngine();
+        const again = await third.load({ ...nothing, key });
+        expect(await run(third, again)).toEqual([-3]);
+        await third.unload(again);
+        await failure(run(third, again), { message: 'no such model is loaded' });
+        await failure(run(third, model + 1000));
+        await third.close();
+      });
+
+      it('are loaded anew where threads differ, the key does, or there is none', async () => {
+        const key = randomUUID();
+        const first = makeEngine();
+        await first.load({ model: vectorModel('Neg', ['x'], 'y'), weights: NO_WEIGHTS, key });
+        const second = makeEngine({ threads: 2 });
+        await failure(second.load({ ...nothing, key }));
+        await failure(first.load({ ...nothing, key: randomUUID() }));
+        await failure(first.load(nothing));
+        await Promise.all([first.close(), second.close()]);
+      });
+    });
+
+    describe('weights in a file', () => {
+      it('are read from there; the file may go once they are loaded, and is not changed', async () => {
+        const folder = mkdtempSync(join(tmpdir(), 'engine-compliance-'));
+        try {
+          const path = join(folder, 'blob');
+          writeFileSync(path, x(7, 8).data);
+          const handles: number[] = [];
+          // The second is no file name.
+          for (const location of ['w', 'a/b']) {
+            const model = onnxModel({
+              nodes: [{ op: 'Add', inputs: ['x', 'w'], outputs: ['y'] }],
+              inputs: [{ name: 'x', type: 'float32', shape: ['n'] }],
+              outputs: [{ name: 'y', type: 'float32', shape: ['n'] }],
+              weights: [{ name: 'w', shape: [2], location, offset: 0 }],
+            });
+            handles.push(await engine.load({ model, weights: new Map([[location, { path, bytes: 8 }]]) }));
+          }
+          expect(readdirSync(folder)).toEqual(['blob']);
+          expect([...readFileSync(path)]).toEqual([...x(7, 8).data]);
+          rmSync(path);
+          for (const model of handles) {
+            const inputs = [{ name: 'x', tensor: x(1, 2) }];
+            const result = await engine.run({ model, inputs, outputs: [{ name: 'y', fetch: true }] });
+            expect(values(result.outputs[0])).toEqual([8, 10]);
+          }
+        } finally {
+          rmSync(folder, { recursive: true, force: true });
+        }
+      });
     });
 
     describe('refuses', () => {

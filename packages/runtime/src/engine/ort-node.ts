@@ -19,6 +19,7 @@ import { free } from './free.js';
 import { createSession, ENGINE_NAME, engineError, threadCount } from './ort-session.js';
 import { bytesOf, fromOrt, toOrt } from './ort-tensor.js';
 import { type StagedWeights, stage, unstage, unstageStuck } from './ort-weights.js';
+import { sharedSessions } from './shared-sessions.js';
 
 /** Creates an engine that computes on the calling thread. Throws `USAGE` for a bad number of threads. */
 export function createOrtEngine(options: EngineOptions = {}): Engine {
@@ -35,7 +36,7 @@ export class OrtEngine implements Engine {
   readonly name: string = ENGINE_NAME;
   readonly blocks: boolean = true;
   readonly #threads: number;
-  readonly #sessions = new Map<number, InferenceSession>();
+  readonly #sessions = new Map<number, Loaded>();
   readonly #slots = new Map<number, OrtTensor>();
   #handles = 0;
   #last: Promise<unknown> = Promise.resolve();
@@ -45,22 +46,43 @@ export class OrtEngine implements Engine {
     this.#threads = threadCount(options);
   }
 
-  async load({ model, weights }: EngineModel): Promise<number> {
+  async load({ model, weights, key }: EngineModel): Promise<number> {
+    const known = key === undefined ? undefined : await this.reuse(key);
+    if (known !== undefined) return known;
     const staged = await stage(weights);
     try {
-      return await this.open(model, staged);
+      return await this.open(model, staged, key);
     } finally {
       await unstage(staged.folder);
     }
   }
 
   /** Loads a model whose weights are staged already. */
-  open(model: Uint8Array, weights: StagedWeights): Promise<number> {
+  open(model: Uint8Array, weights: StagedWeights, key?: string): Promise<number> {
     return this.#serve(async () => {
       const session = await createSession(model, weights, this.#threads);
-      this.#sessions.set(++this.#handles, session);
-      return this.#handles;
+      const bytes = model.byteLength + weights.byteLength;
+      const shared = key !== undefined && sharedSessions.add(this.#shared(key), session, bytes);
+      return this.#keep({ session, key: shared ? this.#shared(key) : undefined });
     });
+  }
+
+  /** The handle of a model that this thread has loaded under this key; undefined where it has not. */
+  reuse(key: string): Promise<number | undefined> {
+    return this.#serve(async () => {
+      const session = sharedSessions.take(this.#shared(key));
+      return session === undefined ? undefined : this.#keep({ session, key: this.#shared(key) });
+    });
+  }
+
+  #shared(key: string): string {
+    return `${this.#threads} ${key}`;
+  }
+
+  #keep(loaded: Loaded): number {
+    this.#handles += 1;
+    this.#sessions.set(this.#handles, loaded);
+    return this.#handles;
   }
 
   run(call: EngineCall): Promise<EngineResult> {
@@ -77,7 +99,7 @@ export class OrtEngine implements Engine {
         throw engineError('onnxruntime cannot run the model', where, cause);
       }
       const end = now();
-      return { outputs: this.#keep(call, values, where), start, end };
+      return { outputs: this.#keepOutputs(call, values, where), start, end };
     });
   }
 
@@ -131,9 +153,10 @@ export class OrtEngine implements Engine {
 
   unload(model: number): Promise<void> {
     return this.#serve(async () => {
-      const session = this.#session(model);
+      this.#session(model);
+      const loaded = this.#sessions.get(model) as Loaded;
       this.#sessions.delete(model);
-      await session.release();
+      await giveBack(loaded);
       await unstageStuck();
     });
   }
@@ -147,7 +170,7 @@ export class OrtEngine implements Engine {
   close(): Promise<void> {
     this.#closing ??= this.#last.then(async () => {
       for (const slot of [...this.#slots.keys()]) this.#drop(slot);
-      for (const session of this.#sessions.values()) await session.release();
+      for (const loaded of this.#sessions.values()) await giveBack(loaded);
       this.#sessions.clear();
       await unstageStuck();
     });
@@ -165,8 +188,8 @@ export class OrtEngine implements Engine {
   }
 
   #session(model: number): InferenceSession {
-    const session = this.#sessions.get(model);
-    if (session !== undefined) return session;
+    const loaded = this.#sessions.get(model);
+    if (loaded !== undefined) return loaded.session;
     throw new DistrEdgeError('ENGINE_FAILED', 'no such model is loaded', {
       where: `model ${model}`,
       expected: `one of ${[...this.#sessions.keys()].join(', ') || 'none'}`,
@@ -174,7 +197,7 @@ export class OrtEngine implements Engine {
   }
 
   /** Fills slots, collects what the caller fetches, and frees the rest. */
-  #keep(call: EngineCall, values: InferenceSession.ReturnType, where: string): Tensor[] {
+  #keepOutputs(call: EngineCall, values: InferenceSession.ReturnType, where: string): Tensor[] {
     const slotted = new Set(call.outputs.filter((output) => output.slot !== undefined).map((output) => output.name));
     const fetched = call.outputs.filter((output) => output.fetch).map((output) => output.name);
     const outputs = fetched.map((name) => {
@@ -203,6 +226,16 @@ export class OrtEngine implements Engine {
     // Not now: whoever waits for this call's results comes first.
     setImmediate(() => free(bytesOf(tensor)));
   }
+}
+
+/** A model of this engine; shared with others under its key, if it has one. */
+interface Loaded {
+  readonly session: InferenceSession;
+  readonly key: string | undefined;
+}
+
+function giveBack({ session, key }: Loaded): Promise<void> {
+  return key === undefined ? session.release() : sharedSessions.give(key);
 }
 
 /** A call with everything it reads and writes at hand. */

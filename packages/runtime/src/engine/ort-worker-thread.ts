@@ -1,8 +1,9 @@
-/** The thread behind `ort-worker.ts`: serves requests in order with an `OrtEngine`, and ends when told to close. */
+/** The thread behind `ort-thread.ts`: serves requests in order with one `OrtEngine` for each engine, and ends when told to. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { throughGate } from './exit-gate.js';
 import { free } from './free.js';
 import { OrtEngine } from './ort-node.js';
+import { sharedSessions } from './shared-sessions.js';
 import {
   movable,
   type NumberedRequest,
@@ -16,13 +17,26 @@ import {
 if (parentPort === null) throw new Error('ort-worker-thread.js is the entry of a worker thread');
 const port = parentPort;
 const { options, gate } = workerData as WorkerSettings;
-const engine = new OrtEngine(options);
+const engines = new Map<number, OrtEngine>();
 let last: Promise<unknown> = Promise.resolve();
 
-async function serve(request: WorkerRequest): Promise<WorkerValues[keyof WorkerValues]> {
+function engineOf(number: number): OrtEngine {
+  const engine = engines.get(number) ?? new OrtEngine(options);
+  engines.set(number, engine);
+  return engine;
+}
+
+async function serve(number: number, request: WorkerRequest): Promise<WorkerValues[keyof WorkerValues]> {
+  if (request.kind === 'end') {
+    await sharedSessions.clear();
+    return undefined;
+  }
+  const engine = engineOf(number);
   switch (request.kind) {
+    case 'reuse':
+      return engine.reuse(request.key);
     case 'open':
-      return engine.open(request.model, request.weights);
+      return engine.open(request.model, request.weights, request.key);
     case 'run': {
       const result = await engine.run(request.call);
       // The inputs came to stay: nobody else has them. The answer goes first; somebody waits for it.
@@ -38,14 +52,15 @@ async function serve(request: WorkerRequest): Promise<WorkerValues[keyof WorkerV
       await engine.clearSlots();
       return undefined;
     case 'close':
+      engines.delete(number);
       await engine.close();
       return undefined;
   }
 }
 
-async function answer({ id, request }: NumberedRequest): Promise<void> {
+async function answer({ id, engine, request }: NumberedRequest): Promise<void> {
   try {
-    const value = await throughGate(gate, () => serve(request));
+    const value = await throughGate(gate, () => serve(engine, request));
     const outputs = typeof value === 'object' ? value.outputs : [];
     post(
       port,
@@ -56,7 +71,7 @@ async function answer({ id, request }: NumberedRequest): Promise<void> {
     post(port, { id, error: packError(error) }, []);
   }
   // Without a port to listen to, the thread has nothing left to do and ends by itself.
-  if (request.kind === 'close') port.close();
+  if (request.kind === 'end') port.close();
 }
 
 // Ends the thread, and with it every call that waits for an answer.

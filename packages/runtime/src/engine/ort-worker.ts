@@ -6,7 +6,6 @@
  * one Relu, alternating, on two busy cores): packing and moving take 0.02 ms of that, waking the two threads the rest. A
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
-import { Worker } from 'node:worker_threads';
 import { DistrEdgeError } from '@distredge/core';
 import type {
   Engine,
@@ -18,20 +17,12 @@ import type {
   FixedCall,
   FixedCalls,
 } from './engine.js';
-import { createExitGate, guardExit, unguardExit } from './exit-gate.js';
 import { FixedByRun } from './fixed.js';
-import { ENGINE_NAME, engineError, threadCount } from './ort-session.js';
+import { ENGINE_NAME, threadCount } from './ort-session.js';
 import { checkTensor } from './ort-tensor.js';
+import { EngineThread, prepareThread, threadFor } from './ort-thread.js';
 import { stage, unstage, unstageStuck } from './ort-weights.js';
-import {
-  movable,
-  post,
-  unpackError,
-  type WorkerReply,
-  type WorkerRequest,
-  type WorkerSettings,
-  type WorkerValues,
-} from './worker-protocol.js';
+import { movable, type WorkerRequest, type WorkerValues } from './worker-protocol.js';
 
 const BESIDE = new URL('./ort-worker-thread.js', import.meta.url);
 
@@ -43,53 +34,52 @@ const ENTRY = import.meta.url.endsWith('.ts') ? new URL('../../dist/engine/ort-w
  * thread's script; tests put in another.
  */
 export function createOrtWorkerEngine(options: EngineOptions = {}, entry: URL = ENTRY): Engine {
-  return new WorkerEngine({ options: { threads: threadCount(options) }, gate: createExitGate() }, entry);
-}
-
-interface Pending {
-  resolve(value: unknown): void;
-  reject(error: DistrEdgeError): void;
+  return new WorkerEngine({ threads: threadCount(options) }, entry);
 }
 
 class WorkerEngine implements Engine {
   readonly name = ENGINE_NAME;
   readonly blocks = false;
-  readonly #worker: Worker;
-  readonly #pending = new Map<number, Pending>();
-  readonly #exited: Promise<void>;
-  #ids = 0;
-  #failure: DistrEdgeError | undefined;
+  readonly #options: Required<EngineOptions>;
+  readonly #entry: URL;
+  /** Which thread it is depends on the first model. */
+  #at: { readonly thread: EngineThread; readonly engine: number } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(settings: WorkerSettings, entry: URL) {
-    // Flags of the calling process, such as --input-type, do not apply to the thread.
-    this.#worker = new Worker(entry, { workerData: settings, execArgv: [] });
-    guardExit(settings.gate);
-    this.#exited = new Promise((resolve) => {
-      this.#worker.once('exit', (code) => {
-        unguardExit(settings.gate);
-        this.#fail('the thread of the engine has ended', `exit code ${code}`);
-        resolve();
-      });
-    });
-    this.#worker.on('message', (reply: WorkerReply) => this.#settle(reply));
-    this.#worker.on('messageerror', (error) => {
-      this.#fail('a message of the engine cannot be read', error.message);
-      void this.#worker.terminate();
-    });
-    this.#worker.on('error', (error) => {
-      this.#fail('the thread of the engine crashed', error instanceof Error ? error.message : String(error));
-    });
-    // An idle engine that nobody closed does not keep the process alive.
-    this.#worker.unref();
+  constructor(options: Required<EngineOptions>, entry: URL) {
+    this.#options = options;
+    this.#entry = entry;
+    if (this.#pooled) prepareThread(options, entry);
   }
 
-  async load({ model, weights }: EngineModel): Promise<number> {
+  /** Another script is the engine's alone. */
+  get #pooled(): boolean {
+    return this.#entry === ENTRY;
+  }
+
+  #place(key?: string): { readonly thread: EngineThread; readonly engine: number } {
+    if (this.#at !== undefined) return this.#at;
+    const thread = this.#pooled
+      ? threadFor(this.#options, this.#entry, key)
+      : new EngineThread(this.#options, this.#entry);
+    this.#at = { thread, engine: thread.enter() };
+    return this.#at;
+  }
+
+  async load({ model, weights, key }: EngineModel): Promise<number> {
+    this.#checkOpen();
+    const { thread } = this.#place(key);
+    if (key !== undefined) {
+      const known = thread.keys.has(key) ? await this.#request({ kind: 'reuse', key }, []) : undefined;
+      if (known !== undefined) return known;
+    }
     const staged = await stage(weights);
     try {
       // A copy to move: the model's bytes stay with the caller.
       const bytes = Uint8Array.from(model);
-      return await this.#request({ kind: 'open', model: bytes, weights: staged }, [bytes]);
+      const handle = await this.#request({ kind: 'open', model: bytes, weights: staged, key }, [bytes]);
+      if (key !== undefined) thread.keys.add(key);
+      return handle;
     } finally {
       await unstage(staged.folder);
     }
@@ -121,48 +111,30 @@ class WorkerEngine implements Engine {
   }
 
   close(): Promise<void> {
-    // The worker answers what it was asked so far, then ends by itself: ended from outside, onnxruntime may crash.
-    this.#closing ??= this.#request({ kind: 'close' }, [])
-      .catch(() => undefined)
-      .then(() => this.#exited)
-      .then(unstageStuck);
+    this.#closing ??= this.#close();
     return this.#closing;
   }
 
-  #request<K extends WorkerRequest['kind']>(
+  async #close(): Promise<void> {
+    const at = this.#at;
+    if (at === undefined) return;
+    await at.thread.request(at.engine, { kind: 'close' }, []).catch(() => undefined);
+    await at.thread.leave(this.#pooled);
+    await unstageStuck();
+  }
+
+  #checkOpen(): void {
+    if (this.#closing !== undefined) {
+      throw new DistrEdgeError('ENGINE_FAILED', 'the engine is closed', { where: this.name });
+    }
+  }
+
+  async #request<K extends WorkerRequest['kind']>(
     request: WorkerRequest & { readonly kind: K },
     moved: readonly Uint8Array[],
   ): Promise<WorkerValues[K]> {
-    return new Promise((resolve, reject) => {
-      if (this.#closing !== undefined) {
-        throw new DistrEdgeError('ENGINE_FAILED', 'the engine is closed', { where: this.name });
-      }
-      if (this.#failure !== undefined) throw this.#failure;
-      const message = { id: ++this.#ids, request };
-      try {
-        post(this.#worker, message, moved);
-      } catch (cause) {
-        throw engineError('a call cannot be handed to the thread of the engine', this.name, cause);
-      }
-      if (this.#pending.size === 0) this.#worker.ref();
-      this.#pending.set(message.id, { resolve: resolve as (value: unknown) => void, reject });
-    });
-  }
-
-  #settle(reply: WorkerReply): void {
-    const pending = this.#pending.get(reply.id);
-    this.#pending.delete(reply.id);
-    // While it closes, the process waits for the thread's end.
-    if (this.#pending.size === 0 && this.#closing === undefined) this.#worker.unref();
-    if ('error' in reply) pending?.reject(unpackError(reply.error));
-    else pending?.resolve(reply.value);
-  }
-
-  /** Rejects what is pending and all that follows; the first reason stays. */
-  #fail(message: string, got: string): void {
-    this.#failure ??= new DistrEdgeError('ENGINE_FAILED', message, { where: this.name, got });
-    for (const pending of this.#pending.values()) pending.reject(this.#failure);
-    this.#pending.clear();
-    if (this.#closing === undefined) this.#worker.unref();
+    this.#checkOpen();
+    const { thread, engine } = this.#place();
+    return thread.request<K>(engine, request, moved);
   }
 }

@@ -14,24 +14,37 @@ export interface WorkerSettings {
 }
 
 export type WorkerRequest =
-  | { readonly kind: 'open'; readonly model: Uint8Array; readonly weights: StagedWeights }
+  | { readonly kind: 'reuse'; readonly key: string }
+  | {
+      readonly kind: 'open';
+      readonly model: Uint8Array;
+      readonly weights: StagedWeights;
+      readonly key: string | undefined;
+    }
   | { readonly kind: 'run'; readonly call: EngineCall }
   | { readonly kind: 'unload'; readonly model: number }
   | { readonly kind: 'clear' }
-  | { readonly kind: 'close' };
+  /** Closes the engine. */
+  | { readonly kind: 'close' }
+  /** Ends the thread, whose engines are closed. */
+  | { readonly kind: 'end' };
 
 /** What a request is answered with. */
 export interface WorkerValues {
+  readonly reuse: number | undefined;
   readonly open: number;
   readonly run: EngineResult;
   readonly unload: undefined;
   readonly clear: undefined;
   readonly close: undefined;
+  readonly end: undefined;
 }
 
 /** A request on its way, numbered by the sender. */
 export interface NumberedRequest {
   readonly id: number;
+  /** Several engines may compute on one thread. */
+  readonly engine: number;
   readonly request: WorkerRequest;
 }
 

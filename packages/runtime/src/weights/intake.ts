@@ -29,8 +29,8 @@ export class Intake {
   #memory: Uint8Array | undefined;
   #filled = 0;
   #over = false;
-  /** The chunk that is being taken. */
-  #adding: Promise<void> = Promise.resolve();
+  /** The chunk that is being written. */
+  #writing: Promise<void> = Promise.resolve();
 
   private constructor(store: BlobStore, { hash, bytes }: Incoming) {
     this.#store = store;
@@ -79,39 +79,40 @@ export class Intake {
     return this.bytes - this.#filled;
   }
 
-  /** Takes the next bytes, which the caller lets alone until this settles. */
-  add(chunk: Uint8Array): Promise<void> {
-    const adding = this.#add(chunk);
-    this.#adding = adding.catch(() => undefined);
-    return adding;
-  }
-
-  async #add(chunk: Uint8Array): Promise<void> {
+  /** Takes the next bytes. The caller lets them alone until the call for the bytes after them settles, or `finish`. */
+  async add(chunk: Uint8Array): Promise<void> {
     if (chunk.byteLength > this.left) throw wrongBytes(this.hash, 'more bytes than it has');
     this.#digest.update(chunk);
+    await this.#writing;
+    const at = this.#filled;
+    this.#filled += chunk.byteLength;
+    this.#writing = this.#write(chunk, at);
+    // Whoever waits for it next hears of it.
+    this.#writing.catch(() => undefined);
+  }
+
+  async #write(chunk: Uint8Array, at: number): Promise<void> {
     if (this.#file !== undefined) {
       try {
         for (let done = 0; done < chunk.byteLength; ) {
-          const left = chunk.byteLength - done;
-          done += (await this.#file.write(chunk, done, left, this.#filled + done)).bytesWritten;
+          done += (await this.#file.write(chunk, done, chunk.byteLength - done, at + done)).bytesWritten;
         }
       } catch (error) {
-        await this.#toMemory(error);
+        await this.#toMemory(error, at);
       }
     }
-    this.#memory?.set(chunk, this.#filled);
-    this.#filled += chunk.byteLength;
+    this.#memory?.set(chunk, at);
   }
 
   /** The disk takes nothing more: goes on in memory with what it has taken. */
-  async #toMemory(error: unknown): Promise<void> {
+  async #toMemory(error: unknown, filled = 0): Promise<void> {
     this.#store.complain(error);
     const memory = roomFor(this.bytes);
     const file = this.#file;
     this.#file = undefined;
     try {
-      for (let at = 0; at < this.#filled; ) {
-        const read = await file?.read(memory, at, this.#filled - at, at);
+      for (let at = 0; at < filled; ) {
+        const read = await file?.read(memory, at, filled - at, at);
         if (read === undefined || read.bytesRead === 0) throw new Error('the file is shorter than it was');
         at += read.bytesRead;
       }
@@ -131,6 +132,7 @@ export class Intake {
   /** Checks the bytes, all of which have come, and hands them to the store. Rejects with `PROTOCOL` where they are wrong. */
   async finish(): Promise<HeldBlob> {
     this.#over = true;
+    await this.#writing;
     const file = this.#file;
     this.#file = undefined;
     const digest = this.#digest.digest('hex');
@@ -147,7 +149,7 @@ export class Intake {
   async stop(): Promise<void> {
     if (this.#over) return;
     this.#over = true;
-    await this.#adding;
+    await this.#writing.catch(() => undefined);
     const file = this.#file;
     this.#file = undefined;
     this.#memory = undefined;
