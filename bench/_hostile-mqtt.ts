@@ -155,7 +155,7 @@ function spoilt(message: object, mutate: Mutator): Buffer {
     case 8:
       return mutate.bytes(Buffer.from(JSON.stringify(message)));
     default:
-      return mutate.json(structuredClone(message));
+      return mutate.json(message);
   }
 }
 
