@@ -7,7 +7,7 @@ import { PlannerWorker } from '../planner-worker.js';
 import { runUnsplit } from '../split.js';
 
 /** How long a plan may be searched for while images wait for it, in ms. */
-const URGENT_MS = 150;
+const URGENT_MS = 80;
 
 /** Plans by `auto`, on a thread of its own that ends with the command. */
 export function planOnThread(budgetMs: number): PlanFunction {

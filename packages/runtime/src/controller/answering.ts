@@ -14,6 +14,8 @@ export interface AnsweringTerms {
   readonly changes: Changes;
   /** Whether a plan is being made, for which it may pay to wait. */
   planning(): boolean;
+  /** For how long an image had better wait for the next plan though one is in force, in ms. */
+  holdMs(): number;
   /** An image was done on a plan. */
   observe(generation: Generation, ms: number): void;
 }
@@ -55,6 +57,7 @@ export class Answering {
     const { generations, observe } = this.#terms;
     const context = this.#context;
     if (context.closed) throw new DistrEdgeError('CANCELLED', 'the controller is closed');
+    await this.#hold();
     let failure: DistrEdgeError | undefined;
     for (let tries = 0; tries < TRIES; tries++) {
       const generation = generations.current ?? (await this.#next(Math.min(NEXT_PLAN_MS, left() / 2)));
@@ -75,6 +78,13 @@ export class Answering {
     });
     context.tell({ type: 'fallback', to: 'whole', error: failure });
     return { outputs: await context.options.whole(inputs), generation: 0 };
+  }
+
+  /** Waits while the plan in force is about to be replaced by a much better one. */
+  async #hold(): Promise<void> {
+    const { generations, changes, holdMs } = this.#terms;
+    const { current } = generations;
+    while (generations.current === current && holdMs() > 0) await changes.next(holdMs());
   }
 
   /** The next plan, if one is being made over devices that are there; waits no longer than given. */

@@ -94,6 +94,7 @@ class Serving implements Controller, Context {
       generations: this.#generations,
       changes: this.#changes,
       planning: () => this.#replanning.busy,
+      holdMs: () => (this.#closed ? 0 : this.#replanning.holdMs),
       observe: (generation, ms) => this.#watching.observe(generation, ms),
     });
   }
@@ -136,8 +137,13 @@ class Serving implements Controller, Context {
       const { name, bytes, shapes, size } = model;
       const bind = { ...(shapes === undefined ? {} : { shapes }), ...(size === undefined ? {} : { size }) };
       directory.state({ kind: 'model', hash: this.model.hash }, packModel({ name, bytes, bind }));
-      const idle = { current: () => this.#generations.current, isBusy: (id: string) => this.#profiles.isBusy(id) };
-      this.#links.watch(idle, () => this.#replanning.need('measured'));
+      this.#links.watch({
+        current: () => this.#generations.current,
+        isBusy: (id) => this.#profiles.isBusy(id),
+        looked: (id, differs) => {
+          if (this.#watching.forgive(id) || differs) this.#replanning.need('measured');
+        },
+      });
     }
   }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { type Drift, DriftWatch, median } from './drift.js';
 
-const none = ({ factors, network }: Drift): boolean => factors.size === 0 && network === undefined;
+const none = ({ factors, network, sudden }: Drift): boolean =>
+  factors.size === 0 && network === undefined && sudden === undefined;
 const told = (drifts: readonly Drift[]): Drift[] => drifts.filter((drift) => !none(drift));
 
 function feed(watch: DriftWatch, count: number, totalMs: number, computeMs: readonly number[]): Drift[] {
@@ -18,21 +19,23 @@ describe('drift', () => {
     const watch = new DriftWatch([40, 60], 100, { window: 3 });
     feed(watch, 3, 110, [40, 60]);
     const changes = told(feed(watch, 4, 170, [40, 120]));
-    expect(changes).toEqual([{ factors: new Map([[1, 2]]), network: undefined }]);
+    expect(changes).toEqual([{ factors: new Map([[1, 2]]), network: undefined, sudden: undefined }]);
   });
 
   it('of images that take longer while devices compute as before is the network', () => {
     const watch = new DriftWatch([40, 60], 100, { window: 3 });
     feed(watch, 3, 100, [40, 60]);
-    const changes = told(feed(watch, 4, 250, [40, 60]));
-    expect(changes).toEqual([{ factors: new Map(), network: 2.5 }]);
+    const changes = told(feed(watch, 4, 150, [40, 60]));
+    expect(changes.filter(({ network }) => network !== undefined)).toEqual([
+      { factors: new Map(), network: 1.5, sudden: undefined },
+    ]);
   });
 
   it('of a new plan is the network where images take much longer than predicted and devices do not', () => {
     const changes = told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 300, [40, 60]));
-    expect(changes).toEqual([{ factors: new Map(), network: 3 }]);
+    expect(changes).toEqual([{ factors: new Map(), network: 3, sudden: undefined }]);
     expect(told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 300, [40, 250]))).toEqual([
-      { factors: new Map([[1, 250 / 60]]), network: undefined },
+      { factors: new Map([[1, 250 / 60]]), network: undefined, sudden: undefined },
     ]);
   });
 
@@ -46,6 +49,30 @@ describe('drift', () => {
     feed(watch, 5, 50, [40]);
     expect(feed(watch, 1, 500, [400])).toSatisfy((drifts: Drift[]) => drifts.every(none));
     expect(feed(watch, 2, 50, [40])).toSatisfy((drifts: Drift[]) => drifts.every(none));
+  });
+
+  it('is sudden after one image that took twice as long, two of half as much, three of a quarter', () => {
+    for (const [totalMs, images] of [
+      [250, 1],
+      [150, 2],
+      [130, 3],
+    ] as const) {
+      const watch = new DriftWatch([40, 60], 100, { window: 9 });
+      feed(watch, 9, 100, [40, 60]);
+      const drifts = feed(watch, images, totalMs, [40, 60]);
+      expect(drifts.slice(0, -1).every(none)).toBe(true);
+      expect(drifts.at(-1)?.sudden).toEqual({ factor: totalMs / 100, images });
+    }
+  });
+
+  it('is not sudden where what devices compute explains most of it, nor where slow images are not in a row', () => {
+    const watch = new DriftWatch([40, 60], 100, { window: 9 });
+    feed(watch, 9, 100, [40, 60]);
+    expect(none(watch.add({ totalMs: 300, computeMs: [200, 60] }))).toBe(true);
+    for (let image = 0; image < 3; image++) {
+      expect(none(watch.add({ totalMs: 150, computeMs: [40, 60] }))).toBe(true);
+      expect(none(watch.add({ totalMs: 100, computeMs: [40, 60] }))).toBe(true);
+    }
   });
 
   it('does not look at fractions of a millisecond', () => {

@@ -28,6 +28,11 @@ export interface Drift {
    * not explain it: rows take another time on their way. Undefined where there is nothing to explain.
    */
   readonly network: number | undefined;
+  /**
+   * The same, of the last few images alone: they took so much longer that it need not be waited for more of them, if their rows
+   * tell which link it is. Undefined where that is not so, or where `network` says it.
+   */
+  readonly sudden: { readonly factor: number; readonly images: number } | undefined;
 }
 
 const THRESHOLD = 0.25;
@@ -35,6 +40,10 @@ const WINDOW = 5;
 const LEAST_MS = 2;
 /** A new plan is off by so many times for reasons of its own: what messages cost beyond their bytes, a machine that is busy. */
 const FAR_OFF = 2;
+/** Slow images in a row are sudden when their factors, multiplied, are this: one that took twice as long, or two of 1.41 times. */
+const SUDDEN = 2;
+/** An image counts as slow from this factor on. */
+const SLOW = 1.2;
 
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
@@ -49,7 +58,9 @@ export class DriftWatch {
   readonly #window: number;
   readonly #leastMs: number;
   #samples: DriftSample[] = [];
-  #usualMs: number | undefined;
+  #usual: DriftSample | undefined;
+  /** How much slower than usual the last images were, one factor each. */
+  #slow: number[] = [];
 
   /**
    * @param computeMs by device, the predicted sum of its steps
@@ -66,32 +77,62 @@ export class DriftWatch {
   /** Takes one image's times, and judges the last few. After a change was told, the samples start anew. */
   add(sample: DriftSample): Drift {
     this.#samples.push(sample);
+    const sudden = this.#sudden(sample);
     const factors = new Map<number, number>();
-    if (this.#samples.length < this.#window) return { factors, network: undefined };
+    if (this.#samples.length < this.#window) return { factors, network: undefined, sudden };
     this.#samples = this.#samples.slice(-this.#window);
+    const now = this.#middle();
     let slowerMs = 0;
     this.#computeMs.forEach((predicted, device) => {
-      const measured = median(this.#samples.map(({ computeMs }) => computeMs[device] ?? 0));
+      const measured = now.computeMs[device] ?? 0;
       slowerMs = Math.max(slowerMs, measured - predicted);
       if (predicted > 0 && measured > 0 && this.#differs(measured, predicted))
         factors.set(device, measured / predicted);
     });
-    const totalMs = median(this.#samples.map((one) => one.totalMs));
-    const network = this.#network(totalMs, slowerMs, factors.size > 0);
-    this.#usualMs ??= totalMs;
-    if (factors.size > 0 || network !== undefined) {
-      this.#samples = [];
-      this.#usualMs = undefined;
+    const network = this.#network(now.totalMs, slowerMs, factors.size > 0);
+    this.#usual ??= now;
+    if (factors.size > 0 || network !== undefined) this.restart();
+    return { factors, network, sudden: network === undefined ? sudden : undefined };
+  }
+
+  /** Forgets what was usual: it is something else from now on. */
+  restart(): void {
+    this.#samples = [];
+    this.#slow = [];
+    this.#usual = undefined;
+  }
+
+  #middle(): DriftSample {
+    return {
+      totalMs: median(this.#samples.map(({ totalMs }) => totalMs)),
+      computeMs: this.#computeMs.map((_, device) =>
+        median(this.#samples.map(({ computeMs }) => computeMs[device] ?? 0)),
+      ),
+    };
+  }
+
+  #sudden({ totalMs, computeMs }: DriftSample): Drift['sudden'] {
+    const usual = this.#usual;
+    if (usual === undefined) return undefined;
+    const explained = Math.max(0, ...computeMs.map((ms, device) => ms - (usual.computeMs[device] ?? 0)));
+    const excess = totalMs - usual.totalMs - explained;
+    const factor = 1 + excess / usual.totalMs;
+    if (factor < SLOW || excess <= this.#leastMs || excess < explained) {
+      this.#slow = [];
+      return undefined;
     }
-    return { factors, network };
+    this.#slow.push(factor);
+    const product = this.#slow.reduce((all, one) => all * one, 1);
+    return product < SUDDEN ? undefined : { factor, images: this.#slow.length };
   }
 
   #network(totalMs: number, slowerMs: number, explained: boolean): number | undefined {
-    if (this.#usualMs === undefined) {
+    if (this.#usual === undefined) {
       const ratio = (totalMs - slowerMs) / Math.max(this.#predictedMs, this.#leastMs);
       return ratio > FAR_OFF ? ratio : undefined;
     }
-    return !explained && this.#differs(totalMs, this.#usualMs) ? totalMs / this.#usualMs : undefined;
+    const usualMs = this.#usual.totalMs;
+    return !explained && this.#differs(totalMs, usualMs) ? totalMs / usualMs : undefined;
   }
 
   #differs(measured: number, expected: number): boolean {

@@ -4,6 +4,16 @@ import type { DistrEdgeError } from '@distredge/core';
 /** Why a plan was made. */
 export type PlanReason = 'joined' | 'lost' | 'failed' | 'measured' | 'drift';
 
+/** How a plan came about. */
+export interface PlanMade {
+  readonly reason: PlanReason;
+  /** From the reason to the switch, in ms: measuring, planning, loading. */
+  readonly tookMs: number;
+  /** Of that, what the planner took, and what compiling the plan and preparing its devices took, in ms. */
+  readonly planMs: number;
+  readonly prepareMs: number;
+}
+
 export type ControllerEvent =
   | { readonly type: 'device'; readonly id: string; readonly name: string; readonly change: 'joined' | 'left' | 'lost' }
   | { readonly type: 'profiled'; readonly id: string }
@@ -15,15 +25,12 @@ export type ControllerEvent =
       readonly latencyMs: number;
     }
   /** A plan is in force from the next image on. `devices` are those with work. */
-  | {
+  | (PlanMade & {
       readonly type: 'plan';
       readonly generation: number;
       readonly devices: readonly string[];
       readonly predictedMs: number;
-      readonly reason: PlanReason;
-      /** From the reason to the switch, in ms: measuring, planning, loading. */
-      readonly tookMs: number;
-    }
+    })
   /** A better plan was found, but not so much better that a switch would pay. */
   | { readonly type: 'kept'; readonly generation: number; readonly runningMs: number; readonly bestMs: number }
   /** An image could not be finished as planned: it is finished by another plan, or whole on this machine. */

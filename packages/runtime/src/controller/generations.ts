@@ -5,7 +5,7 @@
 import type { Plan, SimulatedRun, WorkPlan } from '@distredge/core';
 import type { Cluster } from '../requester.js';
 import type { Context } from './context.js';
-import type { PlanReason } from './events.js';
+import type { PlanMade, PlanReason } from './events.js';
 import { Generation } from './generation.js';
 import { encode, MESSAGE_VERSION } from './messages.js';
 import { isOnline } from './registry.js';
@@ -50,7 +50,7 @@ export class Generations {
   }
 
   /** Puts a plan in force, from the next image on. */
-  switchTo(prepared: Prepared, reason: PlanReason, tookMs: number): Generation {
+  switchTo(prepared: Prepared, made: PlanMade): Generation {
     const context = this.#context;
     const generation = new Generation({ ...prepared, number: ++this.#count });
     const before = this.#current;
@@ -59,7 +59,7 @@ export class Generations {
     this.#terms.switched(generation);
     const { number, predicted, plan, ids } = generation.facts;
     const { devices } = generation;
-    context.tell({ type: 'plan', generation: number, devices, predictedMs: predicted.latencyMs, reason, tookMs });
+    context.tell({ type: 'plan', generation: number, devices, predictedMs: predicted.latencyMs, ...made });
     try {
       const message = {
         version: MESSAGE_VERSION,

@@ -18,6 +18,15 @@ const ORDER_MS = 2000;
 const REFRESH_MS = 15_000;
 const REFRESH_CHANGE = 1.3;
 
+export interface IdleTerms {
+  /** The plan in force. */
+  current(): Generation | undefined;
+  /** Whether a device is being measured. */
+  isBusy(id: string): boolean;
+  /** The links of a device without work were measured; whether they are not what they were. */
+  looked(id: string, differs: boolean): void;
+}
+
 export class LinkSurvey {
   readonly #context: Context;
   #last: Promise<number> = Promise.resolve(0);
@@ -68,28 +77,28 @@ export class LinkSurvey {
   }
 
   /**
-   * From now on looks at the links of devices that the plan in force does without: those of the others are seen from what they
-   * carry. `idle` tells of which devices that can be done now; `changed` hears of links that are not what they were.
+   * From now on looks, now and then, at devices that the plan in force does without: those of the others are seen from what
+   * they compute and carry.
    */
-  watch(idle: { current(): Generation | undefined; isBusy(id: string): boolean }, changed: () => void): void {
-    this.#timer = setInterval(() => void this.#refresh(idle, changed), REFRESH_MS);
+  watch(terms: IdleTerms): void {
+    this.#timer = setInterval(() => void this.#refresh(terms), REFRESH_MS);
   }
 
-  async #refresh(...[idle, changed]: Parameters<LinkSurvey['watch']>): Promise<void> {
+  async #refresh({ current: inForce, isBusy, looked }: IdleTerms): Promise<void> {
     const context = this.#context;
-    const current = idle.current();
+    const current = inForce();
     if (current === undefined || this.#refreshing) return;
     this.#refreshing = true;
     try {
       for (const { id } of plannable(context.registry, context.model?.hash ?? '', context.suspects)) {
-        if (current.uses(id) || idle.isBusy(id)) continue;
+        if (current.uses(id) || isBusy(id)) continue;
         const before = context.registry.links;
         await this.measure({ of: id });
         const differs = [...context.registry.links].some(([key, { mbps }]) => {
           const was = before.get(key)?.mbps ?? mbps;
           return Math.max(was, mbps) > REFRESH_CHANGE * Math.min(was, mbps);
         });
-        if (differs) changed();
+        looked(id, differs);
       }
     } finally {
       this.#refreshing = false;

@@ -21,6 +21,8 @@ export interface ReplanningTerms {
 }
 
 const DIAL_MS = 5000;
+/** No image waits longer than this for a plan that is being prepared while another one is in force. */
+const MOST_HOLD_MS = 500;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
 
@@ -36,6 +38,7 @@ export class Replanning {
   readonly #ending = new AbortController();
   /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
   #preparing: readonly string[] = [];
+  #holdUntil = 0;
 
   constructor(context: Context, terms: ReplanningTerms) {
     this.#context = context;
@@ -45,6 +48,14 @@ export class Replanning {
   /** Whether a plan is being made. */
   get busy(): boolean {
     return this.#adapting !== undefined;
+  }
+
+  /**
+   * For how much longer, in ms, the next image had better wait for the plan that is being prepared: the plan in force has turned out
+   * so slow that an image on it would take longer than to wait, and would hold the preparation up. 0 where it need not.
+   */
+  get holdMs(): number {
+    return Math.max(0, this.#holdUntil - performance.now());
   }
 
   isPreparing(id: string): boolean {
@@ -72,7 +83,9 @@ export class Replanning {
       const { reason, since } = this.#due;
       this.#due = undefined;
       try {
-        const asked = askedOf(model, context.registry, context.suspects, this.#terms.pace);
+        const asked = askedOf(model, context.registry, context.suspects, this.#terms.pace, (_id, error) =>
+          context.problem(error),
+        );
         if (asked === undefined) this.#terms.generations.clear();
         else await this.#planFor(model, asked, reason, since);
       } catch (error) {
@@ -92,7 +105,9 @@ export class Replanning {
     // The plan in force, among the devices that there are now.
     const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
     const start = before === undefined ? [] : [before];
+    const asking = performance.now();
     const work = await options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
+    const planMs = performance.now() - asking;
     const bestMs = judge.latency(work);
     if (running !== undefined && running === generations.current && before !== undefined) {
       const runningMs = judge.latency(before);
@@ -101,10 +116,12 @@ export class Replanning {
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
+      if (reason === 'drift') this.#holdUntil = performance.now() + Math.min(MOST_HOLD_MS, runningMs - bestMs);
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = options;
     let generation: Generation | undefined;
+    const preparing = performance.now();
     this.#preparing = asked.ids;
     const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {
       transport,
@@ -120,6 +137,7 @@ export class Replanning {
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
       this.#preparing = [];
+      this.#holdUntil = 0;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);
@@ -133,7 +151,8 @@ export class Replanning {
       return;
     }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
-    generation = generations.switchTo(prepared, reason, performance.now() - since);
+    const tookMs = performance.now() - since;
+    generation = generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
   }
 
   /** Plans again after a while, the longer the more often it failed. */

@@ -64,6 +64,23 @@ describe('links from traffic', () => {
     expect(after(network(), told)).toEqual([20, 200, 200, 200]);
   });
 
+  it('blames one end for a pair that only one of its ends can explain, and the device where both can', () => {
+    // All rows go to b first, so the controller sends to nobody else.
+    const told = [late(CONTROLLER, 'b', 200, 20), late('b', 'a', 200, 20), late('b', CONTROLLER, 200, 20)];
+    expect(after(network(), told)).toEqual([200, 200, 20, 200]);
+    expect(after(network(), [late(CONTROLLER, 'b', 200, 20)])).toEqual([200, 200, 20, 200]);
+  });
+
+  it('finds two ends that became slow at once', () => {
+    const told = [
+      late(CONTROLLER, 'a', 200, 20),
+      late(CONTROLLER, 'b', 200, 30),
+      late(CONTROLLER, 'c', 200, 200),
+      late('a', 'c', 200, 20),
+    ];
+    expect(after(network(), told)).toEqual([200, 20, 30, 200]);
+  });
+
   it('finds an end that became fast again', () => {
     expect(after(network({ b: 20 }), [late(CONTROLLER, 'b', 20, 200), late('a', 'b', 20, 200)])).toEqual([
       200, 200, 200, 200,
@@ -110,10 +127,18 @@ describe('a watch on traffic', () => {
     ]);
   });
 
-  it('starts anew after it was asked', () => {
+  it('tells of the last image alone', () => {
     const watch = new TrafficWatch({ messages }, ['a', 'b']);
     for (let image = 0; image < 3; image++) watch.add(trace(3, 4));
-    watch.late();
+    watch.add(trace(3, 44));
+    expect(watch.late(1).map(({ lateMs }) => lateMs)).toEqual([0, 40]);
+    expect(watch.late().map(({ lateMs }) => lateMs)).toEqual([0, 0]);
+  });
+
+  it('starts anew', () => {
+    const watch = new TrafficWatch({ messages }, ['a', 'b']);
+    for (let image = 0; image < 3; image++) watch.add(trace(3, 4));
+    watch.restart();
     expect(watch.late()).toEqual([]);
     for (let image = 0; image < 3; image++) watch.add(trace(30, 40));
     expect(watch.late().map(({ lateMs }) => lateMs)).toEqual([0, 0]);

@@ -58,20 +58,19 @@ export class TrafficWatch {
     this.#recent.push(delaysOf(this.#program, trace));
     if (this.#recent.length < this.#window) return;
     this.#recent = this.#recent.slice(-this.#window);
-    if (this.#usual.size === 0) this.#usual = this.#middle();
+    if (this.#usual.size === 0) this.#usual = this.#middle(this.#window);
   }
 
-  #middle(): Map<number, number> {
-    const numbers = [...(this.#recent[0]?.keys() ?? [])];
-    return new Map(
-      numbers.map((number) => [number, median(this.#recent.flatMap((delays) => delays.get(number) ?? []))]),
-    );
+  #middle(images: number): Map<number, number> {
+    const recent = this.#recent.slice(-images);
+    const numbers = [...(recent[0]?.keys() ?? [])];
+    return new Map(numbers.map((number) => [number, median(recent.flatMap((delays) => delays.get(number) ?? []))]));
   }
 
-  /** How late the messages of the last images were; what they were becomes the usual from now on. */
-  late(): Lateness[] {
-    const now = this.#middle();
-    const late = [...now].flatMap(([number, delay]): Lateness[] => {
+  /** How late the messages of the last images were. */
+  late(images: number = this.#window): Lateness[] {
+    const now = this.#middle(images);
+    return [...now].flatMap(([number, delay]): Lateness[] => {
       const message = this.#program.messages[number];
       const usual = this.#usual.get(number);
       if (message === undefined || usual === undefined) return [];
@@ -79,9 +78,12 @@ export class TrafficWatch {
         device === REQUESTER ? CONTROLLER : (this.#ids[device] ?? CONTROLLER);
       return [{ from: nameOf(message.from), to: nameOf(message.to), bytes: message.bytes, lateMs: delay - usual }];
     });
+  }
+
+  /** What comes from now on is the usual. */
+  restart(): void {
     this.#usual = new Map();
     this.#recent = [];
-    return late;
   }
 }
 
@@ -96,10 +98,7 @@ export function linksFromTraffic(
   at: number,
 ): LinkReport[] {
   const star = starOf(ids, links);
-  const seen = new Map<
-    string,
-    { readonly ends: readonly [string, string]; readonly was: number; readonly mbps: number }
-  >();
+  const seen = new Map<string, SeenPair>();
   for (const { from, to, bytes, lateMs } of late) {
     if (bytes < LEAST_BYTES || from === to) continue;
     const was = Math.min(endOf(star, ids, from).mbps, endOf(star, ids, to).mbps);
@@ -108,16 +107,7 @@ export function linksFromTraffic(
     const key = linkKey(from, to);
     if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
   }
-  const rates = new Map<string, number>();
-  for (const end of [CONTROLLER, ...ids]) {
-    const own = [...seen.values()].filter(({ ends }) => ends.includes(end));
-    const best = Math.max(0, ...own.map(({ mbps }) => mbps));
-    const { mbps } = endOf(star, ids, end);
-    const slower = own.length > 0 && own.every((pair) => pair.mbps * CHANGED <= pair.was);
-    // Of a pair that became faster, the slower end was what held it up.
-    const faster = own.some((pair) => pair.mbps >= pair.was * CHANGED && mbps <= pair.was * 1.01);
-    if (slower || (faster && best > mbps)) rates.set(end, best);
-  }
+  const rates = ratesOf([...seen.values()], star, ids);
   if (rates.size === 0) return [];
   const keys = new Map([...links.values()].map(({ from, to }) => [linkKey(from, to), [from, to] as const]));
   for (const [key, { ends }] of seen) keys.set(key, [ends[0], ends[1]]);
@@ -128,6 +118,40 @@ export function linksFromTraffic(
     const latencyMs = links.get(key)?.latencyMs ?? Math.max(one.latencyMs, other.latencyMs);
     return [{ version: MESSAGE_VERSION, from, to, mbps, latencyMs, at }];
   });
+}
+
+/** What the quickest message of a pair says of its rate. */
+interface SeenPair {
+  readonly ends: readonly [string, string];
+  readonly was: number;
+  readonly mbps: number;
+}
+
+/**
+ * The ends whose rate has changed, and what it is. As few ends as explain all slow pairs are blamed, those that explain most
+ * first; where two explain the same, the device rather than the controller, on which all others depend.
+ */
+function ratesOf(pairs: readonly SeenPair[], star: Star, ids: readonly string[]): Map<string, number> {
+  const rates = new Map<string, number>();
+  const ownOf = (end: string): SeenPair[] => pairs.filter(({ ends }) => ends.includes(end));
+  const isSlower = ({ mbps, was }: SeenPair): boolean => mbps * CHANGED <= was;
+  let unexplained = pairs.filter(isSlower);
+  const slower = [...ids, CONTROLLER].filter((end) => ownOf(end).length > 0 && ownOf(end).every(isSlower));
+  while (unexplained.length > 0 && slower.length > 0) {
+    const explains = (end: string): number => unexplained.filter(({ ends }) => ends.includes(end)).length;
+    const [worst = ''] = slower.sort((a, b) => explains(b) - explains(a));
+    if (explains(worst) === 0) break;
+    rates.set(worst, Math.max(...ownOf(worst).map(({ mbps }) => mbps)));
+    unexplained = unexplained.filter(({ ends }) => !ends.includes(worst));
+  }
+  for (const end of [CONTROLLER, ...ids]) {
+    const { mbps } = endOf(star, ids, end);
+    const best = Math.max(0, ...ownOf(end).map((pair) => pair.mbps));
+    // Of a pair that became faster, the slower end was what held it up.
+    const faster = ownOf(end).some((pair) => pair.mbps >= pair.was * CHANGED && mbps <= pair.was * 1.01);
+    if (faster && best > mbps) rates.set(end, best);
+  }
+  return rates;
 }
 
 function endOf(star: Star, ids: readonly string[], id: string): StarLink {

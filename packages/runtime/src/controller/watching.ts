@@ -15,6 +15,8 @@ import { linksFromTraffic, TrafficWatch } from './traffic.js';
 const TRACE_MS = 100;
 /** Links that were just measured are not measured again for the same images. */
 const AGAIN_MS = 3000;
+/** A device without work whose pace is off by less than this share is as fast as its profile says. */
+const FORGIVEN = 0.05;
 /** So many times of images are kept for telemetry, at most. */
 const MOST_TIMES = 1000;
 
@@ -38,6 +40,19 @@ export class Watching {
   /** How much longer than profiled a device takes. */
   get pace(): ReadonlyMap<string, number> {
     return this.#pace;
+  }
+
+  /**
+   * A device that has no work is taken to be somewhat nearer to its profile again: whatever held it up may be over, and only work
+   * can show it. Returns whether that changes anything.
+   */
+  forgive(id: string): boolean {
+    const pace = this.#pace.get(id);
+    if (pace === undefined) return false;
+    const next = Math.sqrt(pace);
+    if (Math.abs(next - 1) < FORGIVEN) this.#pace.delete(id);
+    else this.#pace.set(id, next);
+    return true;
   }
 
   /** Watches a plan, which should take what was simulated; `ids` are the devices of the simulation. */
@@ -84,18 +99,24 @@ export class Watching {
       last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
     });
     watch.traffic.add(trace);
-    const { factors, network } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
+    const { factors, network, sudden } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
     for (const [device, factor] of factors) {
       const id = ids[device] ?? '';
       this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
     if (factors.size > 0) this.#need('drift');
-    if (network === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
-    this.#linksLookedAt = performance.now();
-    context.tell({ type: 'drift', generation: number, what: 'network', factor: network });
+    if (performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
-    const reports = linksFromTraffic(watch.traffic.late(), ids, context.registry.links, Date.now());
+    const late = sudden === undefined ? watch.traffic.late() : watch.traffic.late(sudden.images);
+    const reports = linksFromTraffic(late, ids, context.registry.links, Date.now());
+    // One slow image may be anything, unless its rows tell which link it was.
+    const factor = network ?? (reports.length > 0 ? sudden?.factor : undefined);
+    if (factor === undefined) return;
+    this.#linksLookedAt = performance.now();
+    watch.drift.restart();
+    watch.traffic.restart();
+    context.tell({ type: 'drift', generation: number, what: 'network', factor });
     if (reports.length > 0) {
       context.directory.suppose(reports);
       this.#need('drift');
