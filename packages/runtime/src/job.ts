@@ -96,6 +96,11 @@ export class Job {
     return this.#pipeline.computed < this.#pipeline.opened;
   }
 
+  /** Images that were computed here so far. */
+  get images(): number {
+    return this.#pipeline.computed;
+  }
+
   /** Gives a member a sign of life. */
   ping(member: number): void {
     const link = this.#links.get(member);

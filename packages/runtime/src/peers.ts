@@ -11,22 +11,28 @@ import { now, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js'
 const AGAIN_MS = 25;
 /** Largest control message of a device. */
 const MAX_WORDS = 65_536;
+/** One dial to a device may take so long: one that does not answer by then cannot be reached. */
+const DIAL_MS = 10_000;
 /** Devices give each other signs of life this often, in ms. */
-const BEAT_MS = 500;
+const BEAT_MS = 150;
 /**
  * A device of which nothing is heard for so many beats, while an image is under way, is lost. The requester finds one that is
- * frozen or gone sooner; this is for links between devices that are cut, of which nobody else knows. A device that computes
- * on the thread that serves its links may be silent for the longest step that is left to that thread.
+ * frozen or gone, too; this is for links between devices that are cut, of which nobody else knows. A device that computes on the
+ * thread that serves its links is silent for its longest step: so many times the longest silence that was none are waited for,
+ * and before it is known, in the first image, as many beats as even a slow device's longest step takes.
  */
-const PATIENCE = 10;
+const PATIENCE = 11;
+const OF_LONGEST = 3;
+const MOST_PATIENCE = 34;
 
 export class Peers {
   readonly token: string;
   readonly job: Job;
   readonly #transport: Transport;
   readonly #arrived = new Map<number, () => void>();
-  /** By device: beats since something was heard of it. */
+  /** By device: beats since something was heard of it, and the most that there were before something was. */
   readonly #silent = new Map<number, number>();
+  readonly #longest = new Map<number, number>();
   readonly #beatMs: number;
 
   constructor(job: Job, token: string, transport: Transport, beatMs: number = BEAT_MS) {
@@ -38,7 +44,14 @@ export class Peers {
 
   /** Something was heard of a device. */
   heard(device: number): void {
+    this.#longest.set(device, Math.max(this.#longest.get(device) ?? 0, this.#silent.get(device) ?? 0));
     this.#silent.set(device, 0);
+  }
+
+  /** For how many beats a device may be silent. */
+  #patience(device: number): number {
+    if (this.job.images === 0) return MOST_PATIENCE;
+    return Math.min(MOST_PATIENCE, Math.max(PATIENCE, OF_LONGEST * ((this.#longest.get(device) ?? 0) + 1)));
   }
 
   /** Gives signs of life, and counts those of the others. */
@@ -50,9 +63,9 @@ export class Peers {
         job.ping(device);
         const silent = job.busy ? (this.#silent.get(device) ?? 0) + 1 : 0;
         this.#silent.set(device, silent);
-        if (silent <= PATIENCE) continue;
+        if (silent <= this.#patience(device)) continue;
         const where = `device ${device} at ${addresses[device] ?? ''}`;
-        job.fail(peerLost(where, new Error(`nothing heard for ${PATIENCE * this.#beatMs} ms`)), device);
+        job.fail(peerLost(where, new Error(`nothing heard for ${(silent - 1) * this.#beatMs} ms`)), device);
         return;
       }
     }, this.#beatMs);
@@ -153,7 +166,7 @@ export class Peers {
           job.fail(peerLost(where, cause), device);
         },
       }),
-      { deadlineMs: left },
+      { deadlineMs: Math.min(DIAL_MS, left) },
     );
     const giveUp = (): void => link.close();
     const timer = setTimeout(giveUp, left);

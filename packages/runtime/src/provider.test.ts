@@ -351,6 +351,29 @@ it('a device that falls silent during an image, its link open, is lost', async (
   await provider.close();
 });
 
+it('a device that is silent for long steps is not lost for it, once its silence is known', async () => {
+  const { provider, dial, prepared } = await scene(pair, { device: 1, beatMs: 10 });
+  const end = await prepared();
+  const peer = await dial();
+  await peer.say({ type: 'peer', version: PROTOCOL_VERSION, token: TOKEN, to: 1, device: 0 });
+  await end.hears('ready');
+  const results = pair.messages.filter(({ from, to }) => from === 1 && to === -1).length;
+  const rows = async (request: number, silentBeats: number): Promise<void> => {
+    await end.send(FrameKind.data, request, BEGIN_CHANNEL, 0);
+    for (const [channel, bytes] of given(pair))
+      if (pair.messages[channel]?.to === 1) await end.send(FrameKind.data, request, channel, bytes);
+    const beats = peer.pings + silentBeats;
+    await until(() => peer.pings >= beats || end.closed !== undefined);
+    for (const [index, { from, to, bytes }] of pair.messages.entries())
+      if (from === 0 && to === 1) await peer.send(FrameKind.data, request, index, bytes);
+    await until(() => end.rows.length === request * results || end.closed !== undefined);
+  };
+  // Longer than a device may be silent whose steps are short.
+  for (const request of [1, 2, 3]) await rows(request, 20);
+  expect(end.closed).toBeUndefined();
+  await provider.close();
+});
+
 it('as many requests may be open as were asked for, and no more', async () => {
   const { provider, dial } = await scene(single);
   const end = await dial();

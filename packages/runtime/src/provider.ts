@@ -53,7 +53,7 @@ export interface ProviderOptions {
   readonly weightsMs?: number;
   /** A requester of which nothing is heard for so long is gone, though its link is open. Default 30000 ms. */
   readonly requesterMs?: number;
-  /** How often the devices of a program give each other signs of life, in ms. Default 500. */
+  /** How often the devices of a program give each other signs of life, in ms. Default 150. */
   readonly beatMs?: number;
   /**
    * How long to look for awaited rows without sleeping, in ms: rows are noticed about 0.1 ms sooner, at the price of a busy

@@ -76,7 +76,7 @@ class Serving implements Controller, Context {
     });
     this.#links = new LinkSurvey(this);
     this.#profiles = new ProfileSurvey(this, async () => {
-      if ((await this.#links.measure('new')) > 0) this.#replanning.need('measured');
+      if ((await this.#links.measure('new')).measured > 0) this.#replanning.need('measured');
     });
     this.#watching = new Watching(this, this.#links, (reason) => this.#replanning.need(reason));
     this.#generations = new Generations(this, {
@@ -227,13 +227,11 @@ class Serving implements Controller, Context {
   /** Whether a device that failed can be planned with again. */
   async #answers(id: string): Promise<boolean> {
     const device = this.registry.devices.get(id);
-    return (
-      device?.announcement !== undefined &&
-      isOnline(device) &&
-      (await answers(this.options.transport, device.announcement.address, PROBE_MS)) &&
-      // It may have failed because a link is not what it was.
-      (await this.#links.measure({ of: id })) > 0
-    );
+    if (device?.announcement === undefined || !isOnline(device)) return false;
+    if (!(await answers(this.options.transport, device.announcement.address, PROBE_MS))) return false;
+    // It may have failed because a link is not what it was, or is no more.
+    const { measured, failed } = await this.#links.measure({ of: id });
+    return measured > 0 && failed === 0;
   }
 
   infer(inputs: Tensors, options?: { readonly deadlineMs?: number }): Promise<Inferred> {

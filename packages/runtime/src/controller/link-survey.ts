@@ -12,6 +12,12 @@ import { CONTROLLER } from './topics.js';
 /** Links between devices with a profile: those never measured, all, or all of one device. */
 export type Which = 'new' | 'all' | { readonly of: string };
 
+/** How many links were measured, and how many could not be. */
+export interface Surveyed {
+  readonly measured: number;
+  readonly failed: number;
+}
+
 /** On top of what one measurement is given, for its order and answer. */
 const ORDER_MS = 2000;
 /** How often links that carry nothing are looked at, and by which factor they must have changed. */
@@ -29,7 +35,7 @@ export interface IdleTerms {
 
 export class LinkSurvey {
   readonly #context: Context;
-  #last: Promise<number> = Promise.resolve(0);
+  #last: Promise<Surveyed> = Promise.resolve({ measured: 0, failed: 0 });
   #refreshing = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -37,21 +43,21 @@ export class LinkSurvey {
     this.#context = context;
   }
 
-  /** Measures links, after all that is being measured already. Resolves to how many were; what goes wrong is told. */
-  measure(which: Which): Promise<number> {
+  /** Measures links, after all that is being measured already. Never rejects: what goes wrong is told. */
+  measure(which: Which): Promise<Surveyed> {
     const links = this.#last.then(() => this.#measure(which));
     this.#last = links;
     return links;
   }
 
-  async #measure(which: Which): Promise<number> {
+  async #measure(which: Which): Promise<Surveyed> {
     const context = this.#context;
     const own = typeof which === 'object' ? which.of : undefined;
     const without = new Set([...context.suspects].filter((id) => id !== own));
     const ids = plannable(context.registry, context.model?.hash ?? '', without).map(({ id }) => id);
-    let measured = 0;
+    let [measured, failed] = [0, 0];
     for (const [from, to] of pairsToMeasure(ids)) {
-      if (context.closed) return 0;
+      if (context.closed) break;
       if (which === 'new' && context.registry.links.has(linkKey(from, to))) continue;
       if (own !== undefined && from !== own && to !== own) continue;
       const address = context.registry.devices.get(to)?.announcement?.probe;
@@ -60,10 +66,11 @@ export class LinkSurvey {
         await this.#one(from, to, address);
         measured += 1;
       } catch (error) {
+        failed += 1;
         context.problem(error);
       }
     }
-    return measured;
+    return { measured, failed };
   }
 
   async #one(from: string, to: string, address: string): Promise<void> {

@@ -121,7 +121,7 @@ export class Watching {
       context.directory.suppose(reports);
       this.#need('drift');
     }
-    if ((await this.#links.measure('all')) > 0) this.#need('measured');
+    if ((await this.#links.measure('all')).measured > 0) this.#need('measured');
     this.#linksLookedAt = performance.now();
   }
 }
