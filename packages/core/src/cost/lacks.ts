@@ -49,3 +49,10 @@ export function grown(array: Int32Array): Int32Array {
   larger.set(array);
   return larger;
 }
+
+/** The same for floating-point numbers. */
+export function grownDoubles(array: Float64Array): Float64Array {
+  const larger = new Float64Array(Math.max(64, 2 * array.length));
+  larger.set(array);
+  return larger;
+}

@@ -4,9 +4,10 @@
  */
 import { DistrEdgeError } from '../errors.js';
 import type { PlanGather, PlanPart } from '../plan/plan.js';
-import { checkWorkPlan, wholeTwice } from './check-plan.js';
+import { checkWorkPlan } from './check-plan.js';
 import { partialBytes, weightsOf } from './head.js';
-import type { PartWork, Span, Tables, Wholes } from './simulate-tables.js';
+import type { Tables, Wholes } from './simulate-tables.js';
+import type { VolumeSteps, Volumes } from './simulate-volumes.js';
 import type { DeviceCosts, PlanningTask, WorkPlan, WorkVolume } from './task.js';
 
 const NO_NEEDS: Int32Array = new Int32Array(0);
@@ -18,8 +19,6 @@ export class Steps {
   device: Int32Array = new Int32Array(0);
   /** Number of volumes for the head. */
   volume: Int32Array = new Int32Array(0);
-  /** Index in the volume's or the head's list of parts. */
-  part: Int32Array = new Int32Array(0);
   ms: Float64Array = new Float64Array(0);
   /** Place in the schedule. */
   place: Int32Array = new Int32Array(0);
@@ -27,19 +26,15 @@ export class Steps {
   sequence: Int32Array = new Int32Array(0);
   /** The next step of the same device in the schedule, or -1. */
   next: Int32Array = new Int32Array(0);
-  /** The next step of the same device and volume, or -1. */
-  sibling: Int32Array = new Int32Array(0);
-  /** Tensor, from, to. */
-  readonly needs: Int32Array[] = [];
-  readonly readsInput: boolean[] = [];
-  /** Undefined for gathers and the head. */
-  readonly work: (PartWork | undefined)[] = [];
   /** First step of every volume and of the head. */
   readonly base: number[] = [];
   /** Undefined for a gather. */
-  readonly spans: (Span | undefined)[] = [];
-  /** First step of a device in a volume, or -1: [volume × devices + device]. */
-  first: Int32Array = new Int32Array(0);
+  readonly made: (VolumeSteps | undefined)[] = [];
+  /** Of gathers and the head: tensor, from, to; and the index in the head's list of parts. */
+  readonly needs: Int32Array[] = [];
+  readonly part: number[] = [];
+  /** The first step behind those that read the model's inputs. */
+  inputEnd = 0;
   /** First step of every device in the schedule, or -1. */
   readonly queue: Int32Array;
   /** The plan's volume that makes every op. */
@@ -55,33 +50,32 @@ export class Steps {
 
   readonly #task: PlanningTask;
   readonly #tables: Tables;
+  readonly #made: Volumes;
+  /** How many of `made` are in use. */
+  #held = 0;
   readonly #head: Wholes;
   /** Weights of the head around the layer that can be cut. */
   readonly #beforeBytes: number;
   readonly #afterBytes: number;
   readonly #largest: Float64Array;
-  /** Per device and volume at hand: which set of the span's ops it has weights of; -1 for none. */
-  readonly #opSets: Int32Array;
   /** Whether a device's weights hold the head's first ops. */
   readonly #headOn: Uint8Array;
   /** Rows of every device in the last volume. */
   readonly #shares: Float64Array;
-  /** Step of every part, in the order of the lists; -1 for empty ones. */
-  #stepOf: Int32Array = new Int32Array(0);
-  #seen: Uint8Array = new Uint8Array(0);
-  /** Where each volume's parts begin in these lists. */
-  readonly #listed: number[] = [];
+  /** Numbers of schedules read so far; of every step, the last one that named it. */
+  #reading = 0;
+  #seen: Float64Array = new Float64Array(0);
 
-  constructor(task: PlanningTask, tables: Tables) {
+  constructor(task: PlanningTask, tables: Tables, volumes: Volumes) {
     const devices = task.costs.length;
     this.#task = task;
     this.#tables = tables;
+    this.#made = volumes;
     this.#head = tables.wholes(task.workload.head?.reads ?? []);
     this.#beforeBytes = weightsOf(task.workload.head?.before ?? []);
     this.#afterBytes = weightsOf(task.workload.head?.after ?? []);
     this.#largest = new Float64Array(devices);
     this.#shares = new Float64Array(devices);
-    this.#opSets = new Int32Array(devices);
     this.#headOn = new Uint8Array(devices);
     this.queue = new Int32Array(devices);
     this.memory = new Float64Array(devices);
@@ -91,38 +85,39 @@ export class Steps {
   /** Reads a plan. Throws `PLAN_INVALID` where it does not fit the task. */
   read(plan: WorkPlan): void {
     const { volumes } = plan;
-    const devices = this.queue.length;
     this.#reserve(plan);
+    this.#made.release(this.made, this.#held);
+    this.#held = 0;
     this.volumes = volumes.length;
     this.count = 0;
+    this.inputEnd = 0;
     this.gathers.length = 0;
     this.memory.fill(0);
     this.#largest.fill(0);
-    this.first.fill(-1, 0, volumes.length * devices);
     let start = 0;
-    let listed = 0;
     for (let v = 0; v < volumes.length; v++) {
       const volume = volumes[v] as WorkVolume | PlanGather;
       this.base[v] = this.count;
-      this.#listed[v] = listed;
       if ('gather' in volume) {
         this.#gather(plan, volume.gather, v, start);
-        this.#stepOf[listed++] = this.count - 1;
-      } else {
-        const { end, parts } = volume;
-        if ((end | 0) !== end || end < start || end >= this.volumeOf.length) this.#refuse(plan);
-        this.#volume(plan, parts, v, this.#tables.span(start, end), listed);
-        this.volumeOf.fill(v, start, end + 1);
-        listed += parts.length;
-        start = end + 1;
+        continue;
       }
+      const { end } = volume;
+      if ((end | 0) !== end || end < start || end >= this.volumeOf.length) this.#refuse(plan);
+      const made = this.#made.steps(volume, start, v, volumes.length);
+      if (made === undefined) this.#refuse(plan);
+      this.made[v] = made;
+      this.#held = v + 1;
+      this.#volume(made, v);
+      this.volumeOf.fill(v, start, end + 1);
+      start = end + 1;
     }
     if (start !== this.volumeOf.length) this.#refuse(plan);
     for (const op of this.#task.workload.forced) {
       if (op > 0 && this.volumeOf[op] === this.volumeOf[op - 1]) this.#refuse(plan);
     }
     this.base[volumes.length] = this.count;
-    this.#schedule(plan, listed);
+    this.#schedule(plan);
     this.#headSteps(plan);
     this.queue.fill(-1);
     for (let at = this.count - 1; at >= 0; at--) {
@@ -132,9 +127,23 @@ export class Steps {
       this.next[step] = this.queue[device] as number;
       this.queue[device] = step;
     }
-    for (let device = 0; device < devices; device++) {
+    for (let device = 0; device < this.memory.length; device++) {
       this.memory[device] = (this.memory[device] as number) + (this.#largest[device] as number);
     }
+  }
+
+  /** Keeps what was made of the volumes of the plan just read. Not for plans with gathers. */
+  keep(plan: WorkPlan): void {
+    this.#made.keep(plan.volumes, this.made);
+  }
+
+  /** Index of a step in its volume's, or the head's, list of parts. */
+  partOf(step: number): number {
+    const volume = this.volume[step] as number;
+    const made = volume < this.volumes ? this.made[volume] : undefined;
+    return made === undefined
+      ? (this.part[step] as number)
+      : (made.part[step - (this.base[volume] as number)] as number);
   }
 
   /** Says what is wrong with a plan that the quick checks here do not like. */
@@ -147,21 +156,15 @@ export class Steps {
     let parts = 0;
     for (const volume of volumes) parts += 'gather' in volume ? 1 : volume.parts.length;
     const steps = parts + (typeof head === 'object' ? head.length : 0) + 1;
-    if (steps > this.device.length) {
-      const size = 2 * steps;
-      this.device = new Int32Array(size);
-      this.volume = new Int32Array(size);
-      this.part = new Int32Array(size);
-      this.place = new Int32Array(size);
-      this.sequence = new Int32Array(size);
-      this.next = new Int32Array(size);
-      this.sibling = new Int32Array(size);
-      this.ms = new Float64Array(size);
-      this.#stepOf = new Int32Array(size);
-      this.#seen = new Uint8Array(size);
-    }
-    const firsts = volumes.length * this.queue.length;
-    if (firsts > this.first.length) this.first = new Int32Array(2 * firsts);
+    if (steps <= this.device.length) return;
+    const size = 2 * steps;
+    this.device = new Int32Array(size);
+    this.volume = new Int32Array(size);
+    this.place = new Int32Array(size);
+    this.sequence = new Int32Array(size);
+    this.next = new Int32Array(size);
+    this.ms = new Float64Array(size);
+    this.#seen = new Float64Array(size);
   }
 
   #add(device: number, volume: number, part: number, ms: number, bytes: number): number {
@@ -183,106 +186,58 @@ export class Steps {
     const { needs, bytes } = this.#tables.liveAt(boundary);
     const step = this.#add(device, volume, 0, 0, bytes);
     this.needs[step] = needs;
-    this.readsInput[step] = false;
-    this.work[step] = undefined;
-    this.sibling[step] = -1;
-    this.first[volume * this.queue.length + device] = step;
-    this.spans[volume] = undefined;
+    this.made[volume] = undefined;
+    this.#held = volume + 1;
     this.gathers.push({ step, boundary });
   }
 
-  #volume(plan: WorkPlan, parts: readonly PlanPart[], volume: number, span: Span, listed: number): void {
-    const { height } = span;
-    const devices = this.queue.length;
-    const begin = this.count;
-    this.spans[volume] = span;
-    let count = begin;
-    let sorted = true;
-    let next = 0;
-    for (let index = 0; index < parts.length; index++) {
-      const { device, from, to } = parts[index] as PlanPart;
-      const fits = (from | 0) === from && (to | 0) === to && from >= 0 && from <= to && to <= height;
-      if (!fits || !this.#isDevice(device)) this.#refuse(plan);
-      this.#stepOf[listed + index] = -1;
-      if (from === to) continue;
-      if (from !== next) sorted = false;
-      next = to;
-      this.part[count++] = index;
+  #volume(made: VolumeSteps, volume: number): void {
+    const { count, device, ms, users, user, weightBytes, largestBytes } = made;
+    let step = this.count;
+    for (let at = 0; at < count; at++, step++) {
+      this.device[step] = device[at] as number;
+      this.volume[step] = volume;
+      this.ms[step] = ms[at] as number;
     }
-    if (!sorted) {
-      this.part.subarray(begin, count).sort((a, b) => (parts[a] as PlanPart).from - (parts[b] as PlanPart).from);
-      next = 0;
-      for (let at = begin; at < count; at++) {
-        const { from, to } = parts[this.part[at] as number] as PlanPart;
-        if (from !== next) this.#refuse(plan);
-        next = to;
-      }
-    }
-    if (next !== height) this.#refuse(plan);
-    this.#opSets.fill(-1);
-    for (let at = begin; at < count; at++) {
-      const index = this.part[at] as number;
-      const { device, from, to } = parts[index] as PlanPart;
-      const work = this.#tables.work(span, from, to);
-      const step = this.#add(
-        device,
-        volume,
-        index,
-        this.#tables.time(span, work, this.#tables.kinds[device] as number),
-        work.bytes,
-      );
-      this.needs[step] = work.needs;
-      this.readsInput[step] = work.readsInput;
-      this.work[step] = work;
-      this.#stepOf[listed + index] = step;
-      this.#weights(span, device, work.opSet);
-      const slot = volume * devices + device;
-      this.sibling[step] = this.first[slot] as number;
-      this.first[slot] = step;
-    }
-    for (const whole of span.wholes) this.#onlyOne(volume, begin, whole, span);
-  }
-
-  #weights(span: Span, device: number, opSet: number): void {
-    const old = this.#opSets[device] as number;
-    if (old === opSet) return;
-    const now = old < 0 ? opSet : this.#tables.union(span, old, opSet);
-    const before = old < 0 ? 0 : (span.opSets[old]?.weightBytes ?? 0);
-    this.#load(device, (span.opSets[now]?.weightBytes ?? 0) - before);
-    this.#opSets[device] = now;
-  }
-
-  #onlyOne(volume: number, begin: number, whole: number, span: Span): void {
-    let found = false;
-    for (let step = begin; step < this.count; step++) {
-      if (this.work[step]?.rows[whole] === 0) continue;
-      if (found) {
-        wholeTwice(this.#task.workload.ops[span.start + whole]?.name ?? '', volume, this.part[step] as number);
-      }
-      found = true;
+    this.count = step;
+    if (made.readsInput) this.inputEnd = step;
+    for (let at = 0; at < users; at++) {
+      const on = user[at] as number;
+      this.#load(on, weightBytes[on] as number);
+      if ((largestBytes[on] as number) > (this.#largest[on] as number)) this.#largest[on] = largestBytes[on] as number;
     }
   }
 
   /** Puts the steps in the plan's order. A gather that a schedule leaves out comes when all before it has been made. */
-  #schedule(plan: WorkPlan, listed: number): void {
-    const { schedule, volumes } = plan;
+  #schedule(plan: WorkPlan): void {
+    const { schedule } = plan;
     if (schedule === undefined) {
       for (let step = 0; step < this.count; step++) this.sequence[step] = step;
       return;
     }
-    this.#seen.fill(0, 0, listed);
+    const reading = ++this.#reading;
     let at = 0;
+    let empty = false;
     for (let index = 0; index < schedule.length; index++) {
       const entry = schedule[index] as readonly [number, number];
-      const volume = volumes[entry[0]];
-      if (volume === undefined) this.#refuse(plan);
-      const parts = 'gather' in volume ? 1 : volume.parts.length;
-      const place = (this.#listed[entry[0]] as number) + entry[1];
-      if (!(entry[1] >= 0 && entry[1] < parts) || this.#seen[place] !== 0) this.#refuse(plan);
-      this.#seen[place] = 1;
-      const step = this.#stepOf[place] as number;
-      if (step >= 0) this.sequence[at++] = step;
+      const volume = entry[0];
+      const part = entry[1];
+      if (plan.volumes[volume] === undefined) this.#refuse(plan);
+      const made = this.made[volume];
+      if (!(part >= 0 && part < (made === undefined ? 1 : made.listed))) this.#refuse(plan);
+      const own = made === undefined ? 0 : made.stepOf[part];
+      if (own === undefined) this.#refuse(plan);
+      if (own < 0) {
+        empty = true;
+        continue;
+      }
+      const step = (this.base[volume] as number) + own;
+      if (this.#seen[step] === reading) this.#refuse(plan);
+      this.#seen[step] = reading;
+      this.sequence[at++] = step;
     }
+    // Parts without rows may be named too, but not twice.
+    if (empty) checkWorkPlan(this.#task, plan);
     if (at < this.count) this.#addGathers(plan, at);
   }
 
@@ -342,8 +297,7 @@ export class Steps {
   #addHead(device: number, part: number, ms: number, bytes: number, needs: Int32Array): void {
     const step = this.#add(device, this.volumes, part, ms, bytes);
     this.needs[step] = needs;
-    this.readsInput[step] = this.#head.readsInput && needs.length > 0;
-    this.work[step] = undefined;
+    if (this.#head.readsInput) this.inputEnd = step + 1;
     this.sequence[step] = step;
     this.rest = step;
   }

@@ -253,6 +253,30 @@ function broken(draw: Draw, plan: WorkPlan): WorkPlan {
   }
 }
 
+/** The plan with a few of its volumes, its head, its order or its schedule drawn anew; the others are the same values. */
+function changed(draw: Draw, task: PlanningTask, plan: WorkPlan): WorkPlan {
+  const { volumes, schedule: _, ...rest } = drawPlan(draw, task);
+  const { ops, tensors } = task.workload;
+  const next: (WorkVolume | PlanGather)[] = [];
+  for (const volume of plan.volumes) {
+    if ('gather' in volume || draw.chance(0.7)) next.push(volume);
+    else if (draw.chance(0.3)) continue;
+    else {
+      const height = tensors[ops[volume.end]?.outputs[0] ?? -1]?.rows ?? 0;
+      const most = volume.parts.length === 1 ? 1 : draw.int(1, 6);
+      next.push({ ...volume, parts: drawParts(draw, height, task.costs.length, most) });
+    }
+  }
+  const more = draw.chance(0.2) ? volumes.slice(0, draw.int(0, volumes.length)) : [];
+  const end = more.reduce((last, volume) => ('gather' in volume ? last : volume.end), -1);
+  const kept = next.filter((volume) => 'gather' in volume || volume.end > end);
+  const { schedule, ...before } = plan;
+  const same = more.length === 0 && next.length === plan.volumes.length && schedule !== undefined;
+  const others = draw.chance(0.3) ? rest : before;
+  const made = { ...others, volumes: [...more, ...kept] };
+  return same && draw.chance(0.5) ? { ...made, schedule } : drawSchedule(draw, task, made);
+}
+
 /** What a call gives, or the code of the error that it throws. */
 function outcome<T>(call: () => T): T | string {
   try {
@@ -319,6 +343,32 @@ describe('the fast simulator', () => {
     });
     fc.assert(property, RUNS);
     expect(ran).toBeGreaterThan(RUNS.numRuns);
+  });
+
+  test('gives the same for plans like one that it keeps', () => {
+    let shared = 0;
+    const property = fc.property(cases, ({ seed, size }) => {
+      const draw = new Draw(seed);
+      const task = drawTask(draw, size);
+      const keeping = simulator(task);
+      let plan = drawSchedule(draw, task, drawPlan(draw, task));
+      for (let step = 0; step < 12; step++) {
+        const next = changed(draw, task, plan);
+        const want = outcome(() => simulator(task).run(next));
+        const got = outcome(() => keeping.run(next));
+        expect(got).toEqual(want);
+        if (typeof want === 'string') continue;
+        expect(keeping.latency(next)).toBe(want.latencyMs);
+        if (next.volumes.some((volume) => plan.volumes.includes(volume))) shared++;
+        if (draw.chance(0.5)) continue;
+        // Now and then one that was not the last to be judged.
+        if (draw.chance(0.2)) keeping.latency(next, 0);
+        keeping.keep?.(draw.chance(0.8) ? next : { ...next });
+        plan = next;
+      }
+    });
+    fc.assert(property, RUNS);
+    expect(shared).toBeGreaterThan(2 * RUNS.numRuns);
   });
 
   test('refuses what the reference refuses', () => {

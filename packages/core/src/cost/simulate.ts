@@ -9,6 +9,7 @@ import { inTime } from './loads.js';
 import { Exchange } from './simulate-exchange.js';
 import { Steps } from './simulate-steps.js';
 import { Tables } from './simulate-tables.js';
+import { Volumes } from './simulate-volumes.js';
 import type {
   NetworkLink,
   PlanLoads,
@@ -60,15 +61,18 @@ class FastSimulator implements PlanSimulator {
   /** Messages to the requester still to be issued, and when the last one so far arrives. */
   #awaited = 0;
   #latest = 0;
+  /** The plan that the steps and the exchange hold. */
+  #last: WorkPlan | undefined;
 
   constructor(task: PlanningTask, tables: Tables = new Tables(task)) {
+    const volumes = new Volumes(task, tables);
     this.task = task;
     this.#tables = tables;
     const { costs, network } = task;
     const ends = [...network.devices, network.requester];
     const devices = costs.length;
-    this.#steps = new Steps(task, tables);
-    this.#exchange = new Exchange(task, tables, this.#steps);
+    this.#steps = new Steps(task, tables, volumes);
+    this.#exchange = new Exchange(task, tables, volumes, this.#steps);
     this.#devices = devices;
     this.#memoryBytes = Float64Array.from(costs, (device) => device.memoryBytes);
     this.#shared = network.medium === 'shared';
@@ -93,15 +97,13 @@ class FastSimulator implements PlanSimulator {
   }
 
   latency(plan: WorkPlan, bound: number = Number.POSITIVE_INFINITY): number {
-    this.#steps.read(plan);
-    this.#exchange.resolve(plan);
+    this.#read(plan);
     if (!this.#fits()) return Number.POSITIVE_INFINITY;
     return this.#play(bound);
   }
 
   run(plan: WorkPlan): SimulatedRun {
-    this.#steps.read(plan);
-    this.#exchange.resolve(plan);
+    this.#read(plan);
     const latencyMs = this.#play(Number.POSITIVE_INFINITY);
     return {
       latencyMs: this.#fits() ? latencyMs : Number.POSITIVE_INFINITY,
@@ -113,8 +115,7 @@ class FastSimulator implements PlanSimulator {
   loads(plan: WorkPlan): PlanLoads {
     const steps = this.#steps;
     const exchange = this.#exchange;
-    steps.read(plan);
-    exchange.resolve(plan);
+    this.#read(plan);
     const devices = this.#devices;
     const computeMs = new Float64Array(devices);
     const uplinkMs = new Float64Array(devices + 1);
@@ -136,6 +137,20 @@ class FastSimulator implements PlanSimulator {
       if (this.#shared) mediumMs += ms;
     }
     return { computeMs, uplinkMs, downlinkMs, mediumMs, periodMs: Math.max(periodMs, mediumMs) };
+  }
+
+  keep(plan: WorkPlan): void {
+    if (this.#last !== plan) this.#read(plan);
+    if (this.#steps.gathers.length > 0) return;
+    this.#steps.keep(plan);
+    this.#exchange.keep();
+  }
+
+  #read(plan: WorkPlan): void {
+    this.#last = undefined;
+    this.#steps.read(plan);
+    this.#exchange.resolve(plan);
+    this.#last = plan;
   }
 
   #fits(): boolean {
@@ -280,14 +295,14 @@ class FastSimulator implements PlanSimulator {
   }
 
   #computeEvents(): SimulatedEvent[] {
-    const { count, device, volume, part, ms } = this.#steps;
+    const { count, device, volume, ms } = this.#steps;
     return Array.from({ length: count }, (_, step): SimulatedEvent => {
       const start = this.#began[step] as number;
       return {
         kind: 'compute',
         device: device[step] as number,
         volume: volume[step] as number,
-        part: part[step] as number,
+        part: this.#steps.partOf(step),
         ready: this.#ready[step] as number,
         start,
         end: start + (ms[step] as number),

@@ -119,6 +119,11 @@ export interface PlanSimulator {
   latency(plan: WorkPlan, bound?: number): number;
   /** Busy times of one image, whether memory suffices or not. Throws as `latency` does. */
   loads(plan: WorkPlan): PlanLoads;
+  /**
+   * Says that the plans asked for from now on are like this one: volumes that they share with it, the very same values, need not
+   * be read again. Its volumes must not be changed until another plan is kept. Answers do not depend on it.
+   */
+  keep?(plan: WorkPlan): void;
   /** The same run with all its events. */
   run(plan: WorkPlan): SimulatedRun;
 }

@@ -57,6 +57,7 @@ export function* annealing(
   let misses = 0;
   let stale = true;
   let focused: MoveContext = context;
+  evaluator.keep(start.state);
   const shared = evaluator.geometry.task.network.medium === 'shared';
   for (let step = 1; evaluator.done < until; step++) {
     if (step % PAUSE_EVERY === 0) yield best;
@@ -84,6 +85,7 @@ export function* annealing(
     if (cost <= most) {
       if (cost !== now.cost) stale = true;
       now = { state, cost };
+      evaluator.keep(state);
       if (cost < best.cost) best = now;
     }
   }

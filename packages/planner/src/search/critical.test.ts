@@ -4,6 +4,7 @@ import { Net, randomTask, taskOn } from '../baselines/fixtures.js';
 import { criticalParts } from './critical.js';
 import { Geometry } from './geometry.js';
 import { toWorkPlan } from './plan-state.js';
+import { Scheduler } from './schedule.js';
 import { starts } from './starts.js';
 
 /** Two convolutions on two devices, the second device much slower. */
@@ -48,7 +49,7 @@ describe('what holds a plan up', () => {
       const random = randomTask(seed);
       const geometry = new Geometry(random);
       for (const { state } of starts(geometry, { classical: false })) {
-        const run = simulator(random).run(toWorkPlan(state, geometry, { classical: false }));
+        const run = simulator(random).run(toWorkPlan(state, new Scheduler(geometry), { classical: false }));
         if (run.latencyMs === Number.POSITIVE_INFINITY) continue;
         const found = criticalParts(run, state.volumes.length, random.network.medium === 'shared');
         expect(found.length).toBeGreaterThan(0);

@@ -5,6 +5,7 @@
 import type { PlanSimulator, SimulatedRun, WorkPlan } from '@distredge/core';
 import type { Geometry } from './geometry.js';
 import { type PlanForm, type PlanState, toWorkPlan } from './plan-state.js';
+import { Scheduler } from './schedule.js';
 
 /** Added to the cost of a plan that does not fit into memory, beside how much is missing; more than any latency. */
 const TOO_LARGE = 1e12;
@@ -31,16 +32,20 @@ export class Evaluator {
   readonly form: PlanForm;
   readonly #limits: Limits;
   readonly #started: number;
+  readonly #scheduler: Scheduler;
   #done = 0;
   evaluations = 0;
   /** Least cost so far: with the default objective the latency in ms; Infinity while no plan fits into memory. */
   bestMs: number = Number.POSITIVE_INFINITY;
   bestPlan: WorkPlan | undefined;
+  /** The state judged last, with its plan. */
+  #last: { readonly state: PlanState; readonly plan: WorkPlan } | undefined;
 
   constructor(simulator: PlanSimulator, geometry: Geometry, form: PlanForm, limits: Limits) {
     this.simulator = simulator;
     this.geometry = geometry;
     this.form = form;
+    this.#scheduler = new Scheduler(geometry);
     this.#limits = limits;
     this.#started = limits.now();
   }
@@ -55,7 +60,21 @@ export class Evaluator {
    * @param bound as of `costOf`
    */
   cost(state: PlanState, bound?: number): number {
-    return this.costOf(toWorkPlan(state, this.geometry, this.form), bound);
+    return this.costOf(this.#planOf(state), bound);
+  }
+
+  /** Says that the states to be judged now are like this one: what they share with it is not worked out again. */
+  keep(state: PlanState): void {
+    const plan = this.#planOf(state);
+    this.#scheduler.keep();
+    this.simulator.keep?.(plan);
+  }
+
+  #planOf(state: PlanState): WorkPlan {
+    if (this.#last?.state === state) return this.#last.plan;
+    const plan = toWorkPlan(state, this.#scheduler, this.form);
+    this.#last = { state, plan };
+    return plan;
   }
 
   /** @param bound a cost from which on nothing more need be known: Infinity may then stand for it */
@@ -79,7 +98,7 @@ export class Evaluator {
   }
 
   run(state: PlanState): SimulatedRun {
-    return this.simulator.run(toWorkPlan(state, this.geometry, this.form));
+    return this.simulator.run(this.#planOf(state));
   }
 
   /** Looks at the clock and at the signal. Where a number of plans is given, the clock can end the search but not steer it. */

@@ -5,7 +5,7 @@
 import type { PlanPart, WorkPlan } from '@distredge/core';
 import type { Geometry } from './geometry.js';
 import type { SearchPart, SearchVolume } from './parts.js';
-import { scheduleOf } from './schedule.js';
+import type { Scheduler } from './schedule.js';
 
 export interface PlanState {
   readonly volumes: readonly SearchVolume[];
@@ -22,11 +22,11 @@ export interface PlanForm {
 }
 
 /** The plan to simulate. It shares the state's volumes: `cleaned` makes one to hand out. */
-export function toWorkPlan(state: PlanState, geometry: Geometry, form: PlanForm): WorkPlan {
+export function toWorkPlan(state: PlanState, scheduler: Scheduler, form: PlanForm): WorkPlan {
   const { volumes, order } = state;
   const head = state.head === undefined ? {} : { head: state.head };
   if (form.classical) return { volumes, ...head };
-  const schedule = scheduleOf(volumes, geometry);
+  const schedule = scheduler.order(volumes);
   return order === undefined ? { volumes, schedule, ...head } : { volumes, schedule, order, ...head };
 }
 

@@ -18,131 +18,184 @@ function pair(volume: number, part: number): readonly [number, number] {
   return row[part] as readonly [number, number];
 }
 
-/** Working memory of `scheduleOf`, by part from top to bottom of all volumes: the places, and places and parts as sorted so far. */
-let places = new Float64Array(256);
-let sortedPlaces = new Float64Array(256);
-let sortedParts = new Int32Array(256);
-/** By volume: its first part. */
-let firstPart = new Int32Array(64);
-
-/** [volume, index in its parts] of all parts in the order in which they run. */
-export function scheduleOf(volumes: readonly SearchVolume[], geometry: Geometry): (readonly [number, number])[] {
-  const count = findPlaces(volumes, geometry);
-  const pairs: (readonly [number, number])[] = [];
-  for (let v = 0; v < volumes.length; v++) {
-    const { length } = (volumes[v] as SearchVolume).parts;
-    for (let i = 0; i < length; i++) pairs.push(pair(v, i));
-  }
-  for (let at = 0; at < count; at++) {
-    // Behind all of the same place: those are of earlier volumes, or above in this one.
-    const place = places[at] as number;
-    let low = at;
-    if (at > 0 && (sortedPlaces[at - 1] as number) > place) {
-      let from = 0;
-      while (from < low) {
-        const middle = (from + low) >> 1;
-        if ((sortedPlaces[middle] as number) <= place) from = middle + 1;
-        else low = middle;
-      }
-      sortedPlaces.copyWithin(low + 1, low, at);
-      sortedParts.copyWithin(low + 1, low, at);
-    }
-    sortedPlaces[low] = place;
-    sortedParts[low] = at;
-  }
-  const order = new Array<readonly [number, number]>(count);
-  for (let at = 0; at < count; at++) order[at] = pairs[sortedParts[at] as number] as readonly [number, number];
-  return order;
-}
-
-/** For each part of a volume, the parts it reads from, as pairs of numbers: volumes back from its own, index there. */
+/** The parts that each part of a volume reads from. */
 interface Sources {
-  /** The volumes read from, nearest first; the sources hold as long as they are the same. */
-  readonly made: readonly SearchVolume[];
+  /** The volumes read from; the sources hold as long as they are the same. */
+  readonly made: SearchVolume[];
   /** How far back each of them is. */
-  readonly back: readonly number[];
-  readonly ofPart: readonly Int32Array[];
+  readonly back: number[];
+  /** Three numbers for each range of parts read from: volumes back, first and last part. */
+  readonly ranges: number[];
+  /** Where the ranges of each part begin; one more. */
+  readonly begins: number[];
 }
 
-/** Remembered as long as a volume lives: states share most of their volumes. */
-const SOURCES = new WeakMap<SearchVolume, Sources>();
+/** Puts parts in order. Of the plan that a search is at, it knows which parts read from which. */
+export class Scheduler {
+  readonly #geometry: Geometry;
+  /** By part, from top to bottom of all volumes: its place; places and parts as sorted so far. */
+  #places = new Float64Array(256);
+  #sortedPlaces = new Float64Array(256);
+  #sortedParts = new Int32Array(256);
+  /** By part: its volume. By volume: its first part. */
+  #volumeOf = new Int32Array(256);
+  #firstPart = new Int32Array(64);
+  /** The volumes put in order last, and their sources. */
+  #last: readonly SearchVolume[] = [];
+  #lastSources: Sources[] = [];
+  #kept: readonly SearchVolume[] = [];
+  #keptSources: Sources[] = [];
 
-/** Working memory of `sourcesOf`: the pairs found for one part. */
-let found = new Int32Array(64);
+  constructor(geometry: Geometry) {
+    this.#geometry = geometry;
+  }
 
-function sourcesOf(volumes: readonly SearchVolume[], v: number, geometry: Geometry): Sources {
-  const volume = volumes[v] as SearchVolume;
-  const known = SOURCES.get(volume);
-  if (known !== undefined && holds(known, volumes, v)) return known;
-  const { start, end, parts } = volume;
-  const back: number[] = [];
-  const ofPart: Int32Array[] = [];
-  for (let i = 0; i < parts.length; i++) {
-    const part = parts[i] as SearchPart;
-    const pieces = geometry.needs(start, end, part.from, part.to);
-    let count = 0;
-    for (let at = 0; at < pieces.length; at += 3) {
-      const tensor = pieces[at] as number;
-      const maker = geometry.producer[tensor] as number;
-      if (maker < 0) continue;
-      let w = v - 1;
-      while ((volumes[w] as SearchVolume).start > maker) w--;
-      if (!back.includes(v - w)) back.push(v - w);
-      const made = volumes[w] as SearchVolume;
-      const rows = geometry.rows(made.end);
-      if (found.length < count + 2 * made.parts.length) {
-        const larger = new Int32Array(2 * (count + 2 * made.parts.length));
-        larger.set(found);
-        found = larger;
+  /** Says that the volumes to come are mostly those put in order last, the very same values. */
+  keep(): void {
+    this.#kept = this.#last;
+    this.#keptSources = this.#lastSources;
+  }
+
+  /** [volume, index in its parts] of all parts in the order in which they run. */
+  order(volumes: readonly SearchVolume[]): (readonly [number, number])[] {
+    const count = this.#findPlaces(volumes);
+    const places = this.#places;
+    const sortedPlaces = this.#sortedPlaces;
+    const sortedParts = this.#sortedParts;
+    for (let at = 0; at < count; at++) {
+      // Behind all of the same place: those are of earlier volumes, or above in this one.
+      const place = places[at] as number;
+      let low = at;
+      if (at > 0 && (sortedPlaces[at - 1] as number) > place) {
+        let from = 0;
+        while (from < low) {
+          const middle = (from + low) >> 1;
+          if ((sortedPlaces[middle] as number) <= place) from = middle + 1;
+          else low = middle;
+        }
+        sortedPlaces.copyWithin(low + 1, low, at);
+        sortedParts.copyWithin(low + 1, low, at);
       }
-      for (let j = 0; j < made.parts.length; j++) {
-        const other = made.parts[j] as SearchPart;
-        if (geometry.share(tensor, other.from, rows) >= (pieces[at + 2] as number)) break;
-        if (geometry.share(tensor, other.to, rows) <= (pieces[at + 1] as number)) continue;
-        found[count++] = v - w;
-        found[count++] = j;
+      sortedPlaces[low] = place;
+      sortedParts[low] = at;
+    }
+    const order = new Array<readonly [number, number]>(count);
+    for (let at = 0; at < count; at++) {
+      const part = sortedParts[at] as number;
+      const v = this.#volumeOf[part] as number;
+      order[at] = pair(v, part - (this.#firstPart[v] as number));
+    }
+    return order;
+  }
+
+  /** Finds, for each part, the larger of its key and the places of those it reads from; returns how many parts. */
+  #findPlaces(volumes: readonly SearchVolume[]): number {
+    this.#reserve(volumes);
+    const places = this.#places;
+    const firstPart = this.#firstPart;
+    this.#last = volumes;
+    this.#lastSources = [];
+    let count = 0;
+    /** The largest place so far: with a key behind it, nothing that the part reads can matter. */
+    let latest = Number.NEGATIVE_INFINITY;
+    for (let v = 0; v < volumes.length; v++) {
+      const { parts } = volumes[v] as SearchVolume;
+      const { ranges, begins } = this.#sourcesOf(volumes, v);
+      let most = latest;
+      for (let i = 0; i < parts.length; i++) {
+        let place = (parts[i] as SearchPart).key;
+        if (place < latest) {
+          const end = begins[i + 1] as number;
+          for (let at = begins[i] as number; at < end; at += 3) {
+            const first = firstPart[v - (ranges[at] as number)] as number;
+            const to = first + (ranges[at + 2] as number);
+            for (let other = first + (ranges[at + 1] as number); other <= to; other++) {
+              if ((places[other] as number) > place) place = places[other] as number;
+            }
+          }
+        }
+        if (place > most) most = place;
+        places[count + i] = place;
+        this.#volumeOf[count + i] = v;
+      }
+      latest = most;
+      firstPart[v] = count;
+      count += parts.length;
+    }
+    return count;
+  }
+
+  #reserve(volumes: readonly SearchVolume[]): void {
+    let count = 0;
+    for (let v = 0; v < volumes.length; v++) count += (volumes[v] as SearchVolume).parts.length;
+    if (this.#places.length < count) {
+      this.#places = new Float64Array(2 * count);
+      this.#sortedPlaces = new Float64Array(2 * count);
+      this.#sortedParts = new Int32Array(2 * count);
+      this.#volumeOf = new Int32Array(2 * count);
+    }
+    if (this.#firstPart.length < volumes.length) this.#firstPart = new Int32Array(2 * volumes.length);
+  }
+
+  #sourcesOf(volumes: readonly SearchVolume[], v: number): Sources {
+    const volume = volumes[v] as SearchVolume;
+    const kept = this.#kept;
+    let at = v;
+    if (kept[at] !== volume) at += kept.length - volumes.length;
+    const known = kept[at] === volume ? this.#keptSources[at] : undefined;
+    const sources = known !== undefined && holds(known, volumes, v) ? known : this.#find(volumes, v);
+    this.#lastSources.push(sources);
+    return sources;
+  }
+
+  #find(volumes: readonly SearchVolume[], v: number): Sources {
+    const geometry = this.#geometry;
+    const { start, end, parts } = volumes[v] as SearchVolume;
+    const made: SearchVolume[] = [];
+    const back: number[] = [];
+    const ranges: number[] = [];
+    const begins: number[] = [];
+    for (let i = 0; i < parts.length; i++) {
+      begins.push(ranges.length);
+      const { from, to } = parts[i] as SearchPart;
+      const pieces = geometry.needs(start, end, from, to);
+      for (let at = 0; at < pieces.length; at += 3) {
+        const tensor = pieces[at] as number;
+        const maker = geometry.producer[tensor] as number;
+        if (maker < 0) continue;
+        let w = v - 1;
+        while ((volumes[w] as SearchVolume).start > maker) w--;
+        const source = volumes[w] as SearchVolume;
+        if (!back.includes(v - w)) {
+          back.push(v - w);
+          made.push(source);
+        }
+        const rows = geometry.rows(source.end);
+        const first = partWith(source.parts, geometry, tensor, rows, pieces[at + 1] as number);
+        const last = partWith(source.parts, geometry, tensor, rows, (pieces[at + 2] as number) - 1);
+        ranges.push(v - w, first, last);
       }
     }
-    ofPart.push(found.slice(0, count));
+    begins.push(ranges.length);
+    return { made, back, ranges, begins };
   }
-  const sources = { made: back.map((step) => volumes[v - step] as SearchVolume), back, ofPart };
-  SOURCES.set(volume, sources);
-  return sources;
+}
+
+/** Index of the part that owns a row of a tensor. */
+function partWith(parts: readonly SearchPart[], geometry: Geometry, tensor: number, rows: number, row: number): number {
+  let low = 0;
+  let high = parts.length - 1;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (geometry.share(tensor, (parts[middle] as SearchPart).to, rows) > row) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 function holds({ made, back }: Sources, volumes: readonly SearchVolume[], v: number): boolean {
   for (let at = 0; at < made.length; at++) if (volumes[v - (back[at] as number)] !== made[at]) return false;
   return true;
-}
-
-/** Leaves in `places`, for each part, the larger of its key and the places of those it reads from; returns how many parts. */
-function findPlaces(volumes: readonly SearchVolume[], geometry: Geometry): number {
-  let count = 0;
-  if (firstPart.length < volumes.length) firstPart = new Int32Array(2 * volumes.length);
-  for (let v = 0; v < volumes.length; v++) {
-    firstPart[v] = count;
-    count += (volumes[v] as SearchVolume).parts.length;
-  }
-  if (places.length < count) {
-    places = new Float64Array(2 * count);
-    sortedPlaces = new Float64Array(2 * count);
-    sortedParts = new Int32Array(2 * count);
-  }
-  for (let v = 0; v < volumes.length; v++) {
-    const { parts } = volumes[v] as SearchVolume;
-    const first = firstPart[v] as number;
-    const { ofPart } = sourcesOf(volumes, v, geometry);
-    for (let i = 0; i < parts.length; i++) {
-      let place = (parts[i] as SearchPart).key;
-      const from = ofPart[i] as Int32Array;
-      for (let at = 0; at < from.length; at += 2) {
-        const other = places[(firstPart[v - (from[at] as number)] as number) + (from[at + 1] as number)] as number;
-        if (other > place) place = other;
-      }
-      places[first + i] = place;
-    }
-  }
-  return count;
 }
 
 /** Keys that make every device run a part as soon as what it reads is there, the first volume from top to bottom. */
