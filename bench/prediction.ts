@@ -2,7 +2,8 @@
  * What the simulator says of a run by measured profiles, beside the run itself; `npm run bench -- prediction [MODEL…]`.
  *
  * Two providers of this machine, each on a core of its own. Both are profiled at the same time, so that each has the other for
- * a neighbour, as in the run. Predictions are made before anything is run. Where other programs run meanwhile, a round counts
+ * a neighbour, as in the run. What an exchange costs is measured between the same providers, with a network that is nobody's.
+ * Predictions are made before anything is run. Where other programs run meanwhile, a round counts
  * only if they took next to nothing of it: Linux tells how long a process was kept from running.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
@@ -31,7 +32,7 @@ import {
   type VolumeRule,
   workloadOf,
 } from '@distredge/core';
-import { type Cluster, connect, createTcpTransport, measureLoopback } from '@distredge/runtime';
+import { type Cluster, connect, createTcpTransport, measureExchange, measureLoopback } from '@distredge/runtime';
 import { buildZooModel } from '@distredge/zoo';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
@@ -208,23 +209,23 @@ async function main(): Promise<void> {
   );
   console.log('model               plan         volumes  predicted     median     error  computing  undisturbed');
   const errors: number[] = [];
+  const exchanges: number[] = [];
   let disturbed = 0;
   for (const path of models) {
     const graph = readGraph(path);
     const analysis = analyse(graph);
     const workload = workloadOf(analysis, path);
     const profiles = (await Promise.all([0, 1].map((core) => profileOn(core, path)))).map(parseProfile);
+    const providers = await Promise.all([0, 1].map(providerOn));
+    const addresses = providers.map(({ address }) => address);
+    const exchange = await measureExchange({ transport: createTcpTransport(), addresses, mbps: best.mbps });
+    exchanges.push(exchange.latencyMs);
     const task: PlanningTask = {
       workload,
       costs: profiles.map((profile, index) => profileCosts(workload, profile, `core ${index}`)),
-      network: { medium: 'switched', requester: link(asleep), devices: [link(best), link(best)] },
+      network: { medium: 'switched', requester: link(asleep), devices: [link(exchange), link(exchange)] },
     };
-    const providers = await Promise.all([0, 1].map(providerOn));
-    const contestants = await prepare(
-      analysis,
-      task,
-      providers.map(({ address }) => address),
-    );
+    const contestants = await prepare(analysis, task, addresses);
     try {
       const pids = [process.pid, ...providers.map(({ child }) => child.pid ?? 0)];
       await runAll(contestants, inputsOf(graph), pids);
@@ -257,6 +258,7 @@ async function main(): Promise<void> {
   }
   const median = errors.length === 0 ? 'not known' : `${(100 * quantile(errors.map(Math.abs), 0.5)).toFixed(1)} %`;
   console.log(`\nmedian error ${median}, of ${errors.length} plans`);
+  console.log(`an exchange takes ${exchanges.map((took) => took.toFixed(2)).join(', ')} ms beyond its bytes`);
   if (disturbed > 0) console.log(`* all rounds count for ${disturbed} plans: too few were undisturbed`);
   console.log(`load ${(loadavg()[0] ?? 0).toFixed(1)} at the end; "computing" takes each step by its quickest run`);
 }

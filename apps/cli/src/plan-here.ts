@@ -16,9 +16,9 @@ import {
   withChannels,
   workloadOf,
 } from '@distredge/core';
-import type { Cluster } from '@distredge/runtime';
+import { type Cluster, createTcpTransport, measureExchange } from '@distredge/runtime';
 import { median } from './median.js';
-import { ms, Progress } from './output.js';
+import { ms, Progress, shown } from './output.js';
 import { PlannerWorker } from './planner-worker.js';
 import { profileHere } from './profile-here.js';
 import { prepare, type Tensors } from './split.js';
@@ -61,11 +61,14 @@ export async function planHere(
     }));
   const { profile } = await profileHere(analysis, name, { link: true });
   const workload = workloadOf(analysis, name);
-  const link: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };
+  const requester: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };
+  const link = await shown('measuring exchanges', () =>
+    measureExchange({ transport: createTcpTransport(), addresses, mbps: requester.mbps }),
+  );
   const task: PlanningTask = {
     workload,
     costs: addresses.map((_, index) => profileCosts(workload, profile, `provider ${index}`)),
-    network: { medium: 'switched', requester: link, devices: addresses.map(() => link) },
+    network: { medium: 'switched', requester, devices: addresses.map(() => link) },
   };
   const planned = toPlan(workload, await search(task), addresses.length);
   const trials = [...both('planner', planned), ...both('rule', rule)];

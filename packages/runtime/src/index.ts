@@ -31,6 +31,7 @@ export { createMemoryTransport } from './link/memory.js';
 export { createTcpTransport } from './link/tcp.js';
 export { createTlsTransport, type TlsTransportOptions } from './link/tls.js';
 export { profileFolder, readCachedProfile, writeCachedProfile } from './profile/cache.js';
+export { type ExchangeOptions, measureExchange } from './profile/exchange.js';
 export { answerMessages, type LinkFigures, measureLink, measureLoopback } from './profile/link.js';
 export { type MeasureOptions, measureProfile, modelHash } from './profile/measure.js';
 export type { MeasureClock } from './profile/sampler.js';
