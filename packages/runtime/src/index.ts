@@ -60,3 +60,4 @@ export {
   tlsOptionsFor,
 } from './security/index.js';
 export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
+export { makeWritable, weightsFolder } from './weights/store.js';

@@ -9,10 +9,12 @@ import {
   type Identity,
   isLoopback,
   joinCluster,
+  makeWritable,
   measureProfile,
   parseAddress,
   startAgent,
   type TlsTransportOptions,
+  weightsFolder,
 } from '@distredge/runtime';
 import type { Command } from 'commander';
 import { jsonLine } from '../cluster/lines.js';
@@ -27,6 +29,7 @@ interface Options extends MemberOptions {
   readonly code?: string;
   readonly name?: string;
   readonly threads: number;
+  readonly cache?: string;
   readonly json?: true;
 }
 
@@ -39,6 +42,7 @@ export function addJoin(program: Command): void {
     .option('--code <code>', 'the code that the controller prints: once for each device, where certificates are used')
     .option('--name <name>', 'what the device is called (default: the name of this machine and a number)')
     .option('--threads <n>', 'threads for one op', wholeNumber('--threads', 1, 256), 1)
+    .option('--cache <dir>', `folder in which weights are kept (default: ${weightsFolder()})`)
     .option('--json', 'print one JSON object for everything that happens')
     .addHelpText(
       'after',
@@ -60,6 +64,18 @@ function ownName(): string {
     .replace(/^[^A-Za-z0-9]+/, '')
     .slice(0, 48);
   return `${host === '' ? 'device' : host}-${process.pid}`;
+}
+
+/** The usual folder for weights; without a home that can be written to, they are kept while the device runs. */
+async function usualCache(log: (line: string) => void): Promise<string | undefined> {
+  const folder = weightsFolder();
+  try {
+    await makeWritable(folder);
+    return folder;
+  } catch (error) {
+    log(`weights are not kept for the next time: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
 }
 
 /** The cluster to join, as the device that this machine is or becomes. */
@@ -95,6 +111,7 @@ async function join(address: string, options: Options): Promise<void> {
     engineName: ENGINE_NAME,
     threads,
     memoryMb: memoryMb(),
+    cache: options.cache ?? (await usualCache(log)),
     software: version(),
     measure: async (analysis, workload, { device, memoryMb: memory, budgetMs, signal }) => {
       const engine = createOrtEngine({ threads });

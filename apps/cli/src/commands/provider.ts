@@ -11,6 +11,7 @@ interface Options {
   readonly listen: string;
   readonly threads: number;
   readonly busyWait: number;
+  readonly cache?: string;
   readonly child?: true;
 }
 
@@ -27,15 +28,16 @@ export function addProvider(program: Command): void {
       wholeNumber('--busy-wait', 0, 1000),
       0,
     )
+    .option('--cache <dir>', 'keep weights in this folder, for when the provider is started again')
     .addOption(new Option('--child', 'end with the process that started this one, and tell it the address').hideHelp())
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge provider\n  $ distredge provider --listen 127.0.0.1:7412 --threads 2\n',
+      '\nExamples:\n  $ distredge provider\n  $ distredge provider --listen 127.0.0.1:7412 --threads 2\n  $ distredge provider --cache /var/cache/distredge\n',
     )
     .action(provide);
 }
 
-async function provide({ listen, threads, busyWait, child }: Options): Promise<void> {
+async function provide({ listen, threads, busyWait, cache, child }: Options): Promise<void> {
   assertLoopback(listen);
   if (child) {
     endWithParent();
@@ -47,6 +49,7 @@ async function provide({ listen, threads, busyWait, child }: Options): Promise<v
     createEngine: (program) => createOrtEngineFor(program, { threads }),
     engineName: ENGINE_NAME,
     busyWaitMs: busyWait,
+    cache,
     log: (line) => {
       if (!child) print(plain(line));
     },

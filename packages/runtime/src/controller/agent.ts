@@ -51,6 +51,8 @@ export interface AgentOptions {
   readonly software: string;
   /** Where measured profiles are kept. Default: the user's cache folder. */
   readonly profiles?: string | undefined;
+  /** Folder in which weights outlive the device's process. Default: they are kept while it runs. */
+  readonly cache?: string | undefined;
   readonly busyWaitMs?: number | undefined;
   readonly keepaliveS?: number | undefined;
   readonly log?: ((line: string) => void) | undefined;
@@ -82,6 +84,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       listen: `${host}:0`,
       createEngine,
       engineName,
+      cache: options.cache,
       ...(busyWaitMs === undefined ? {} : { busyWaitMs }),
       ...(log === undefined ? {} : { log }),
     });

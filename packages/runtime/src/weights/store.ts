@@ -5,8 +5,9 @@
  * disk does not take a blob it is kept in memory, and that is said.
  */
 import { createHash } from 'node:crypto';
-import { chmod, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
-import { join } from 'node:path';
+import { access, constants, mkdir, open, readdir, rename, rm, stat, utimes } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, isAbsolute, join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
 import type { WeightSource } from './blob.js';
 import { Intake } from './intake.js';
@@ -55,6 +56,33 @@ const KEPT_PRIVATE_BYTES = 2 ** 30;
 const TOUCH_MS = 60_000;
 const READ_BYTES = 2 ** 20;
 
+/** Where devices keep weights: `distredge/weights` in the user's cache folder. */
+export function weightsFolder(env: NodeJS.ProcessEnv = process.env): string {
+  const given = env['XDG_CACHE_HOME'] ?? '';
+  return join(isAbsolute(given) ? given : join(homedir(), '.cache'), 'distredge', 'weights');
+}
+
+/** Makes a folder for this user alone, if there is none, and its parents. Rejects where nothing can be written there. */
+export async function makeWritable(folder: string): Promise<void> {
+  await makeFolder(folder);
+  await access(folder, constants.W_OK | constants.X_OK);
+}
+
+/** Node's own way to make parents never ends in file systems that refuse all folders (/proc). */
+async function makeFolder(folder: string): Promise<void> {
+  const parent = dirname(folder);
+  const there = await stat(folder).then(
+    () => true,
+    () => false,
+  );
+  if (there) return;
+  if (parent !== folder) await makeFolder(parent);
+  await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => {
+    // Another process was faster.
+    if (error.code !== 'EEXIST') throw error;
+  });
+}
+
 export class BlobStore {
   readonly #options: BlobStoreOptions;
   readonly #maxBytes: number;
@@ -81,8 +109,7 @@ export class BlobStore {
   /** Looks up what earlier processes left. */
   async #index(folder: string): Promise<void> {
     try {
-      await mkdir(folder, { recursive: true, mode: 0o700 });
-      await chmod(folder, 0o700);
+      await makeWritable(folder);
       const found: { readonly entry: Entry; readonly used: number }[] = [];
       for (const name of await readdir(folder)) {
         const part = PART_NAME.exec(name);
