@@ -322,7 +322,22 @@ describe('bench planners', () => {
     expect(stdout).toMatch(/^auto takes \d\.\d{3}× the lower bound/m);
   });
 
-  test.each([['no scenario has this', ['--filter', 'nowhere'], 2, 'USAGE']])('%s', async (_, more, exit, code) => {
+  test('compares plans of the classical form when asked', async () => {
+    const plans = join(dir.path, 'classical');
+    const args = ['bench', 'planners', '--scenarios', scenarios, '--filter', 'a/', '--planners', 'auto,aofl'];
+    const { code } = await distredge([...args, '--budget', '0.3', '--classical', '--plans', plans, '--json']);
+    expect(code).toBe(0);
+    const { plan } = JSON.parse(readFileSync(join(plans, 'a_resnet50--auto.json'), 'utf8')) as {
+      plan: { schedule?: unknown; order?: unknown; head: unknown; volumes: { parts: unknown[] }[] };
+    };
+    expect([plan.schedule, plan.order, plan.head]).toEqual([undefined, undefined, 0]);
+    expect(plan.volumes.map(({ parts }) => parts.length)).toEqual(plan.volumes.map(() => 1));
+  });
+
+  test.each([
+    ['no scenario has this', ['--filter', 'nowhere'], 2, 'USAGE'],
+    ['nothing searches for classical plans', ['--classical', '--planners', 'aofl'], 2, 'USAGE'],
+  ])('%s', async (_, more, exit, code) => {
     const outcome = await failing(['bench', 'planners', '--scenarios', scenarios, ...more]);
     expect([outcome.code, outcome.error['code']]).toEqual([exit, code]);
   });

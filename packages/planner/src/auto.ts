@@ -53,6 +53,7 @@ const BASELINES_FROM = 50;
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */
 const BASELINES_SHARE = 0.6;
+
 interface Round {
   readonly survivors: number;
   readonly share: number;

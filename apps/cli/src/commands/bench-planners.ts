@@ -36,6 +36,7 @@ import { DEFAULT_BUDGET_S } from './plan.js';
 interface Options {
   readonly scenarios: string;
   readonly planners?: readonly string[];
+  readonly classical?: true;
   readonly filter?: string;
   readonly budget: number;
   readonly seed: number;
@@ -63,7 +64,15 @@ export function addBenchPlanners(bench: Command): void {
       'Runs every planner on every scenario of a file (a network of the zoo and a cluster each) and compares the latencies that their plans are predicted to have.',
     )
     .requiredOption('--scenarios <file>', 'a scenario file')
-    .option('--planners <list>', `some of ${plannerNames.join(', ')} (default: all but osds)`, plannerList)
+    .option(
+      '--planners <list>',
+      `some of ${plannerNames.join(', ')} (default: all but osds; with --classical all)`,
+      plannerList,
+    )
+    .option(
+      '--classical',
+      'auto searches only plans as the published planners make: at most one part for each device and volume, in order, the head on one device',
+    )
     .option('--filter <text>', 'only scenarios whose name holds this')
     .option('--budget <s>', 'seconds that each search may take', seconds('--budget', 3600), DEFAULT_BUDGET_S)
     .option('--seed <n>', 'seed of the searches', wholeNumber('--seed', 0, 2 ** 31), 1)
@@ -71,13 +80,16 @@ export function addBenchPlanners(bench: Command): void {
     .option('--json', 'print one JSON object with rows and summary')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge bench planners --scenarios scenarios.json\n  $ distredge bench planners --scenarios scenarios.json --planners auto,coedge,aofl --filter vgg16 --budget 2 --json\n',
+      '\nExamples:\n  $ distredge bench planners --scenarios scenarios.json\n  $ distredge bench planners --scenarios scenarios.json --planners auto,coedge,aofl --filter vgg16 --budget 2 --json\n  $ distredge bench planners --scenarios scenarios.json --classical --filter vgg16\n',
     )
     .action(benchPlanners);
 }
 
 async function benchPlanners(options: Options): Promise<void> {
-  const { filter = '', planners = plannerNames.filter((name) => name !== 'osds') } = options;
+  const { filter = '', classical = false } = options;
+  const { planners = plannerNames.filter((name) => classical || name !== 'osds') } = options;
+  if (classical && !planners.includes(REFERENCE))
+    throw usage('--classical', `${REFERENCE} among the planners`, `with --planners ${planners.join(',')}`);
   const all = await readScenarios(options.scenarios);
   const scenarios = all.filter(({ id }) => id.includes(filter));
   if (scenarios.length === 0)
@@ -143,14 +155,19 @@ async function rowOf(
   planner: string,
   prepared: Prepared,
   worker: PlannerWorker,
-  { budget, seed, plans }: Options,
+  { budget, seed, plans, classical }: Options,
   tell: (text: string) => void,
 ): Promise<Row> {
   try {
     if ('error' in prepared) throw prepared.error;
     const { task, lowerBoundMs } = prepared;
     tell('');
-    const request = { planner, classical: false, task, options: { budgetMs: 1000 * budget, seed } };
+    const request = {
+      planner,
+      classical: classical === true && planner === REFERENCE,
+      task,
+      options: { budgetMs: 1000 * budget, seed },
+    };
     const planned = await worker.plan(request, ({ done, bestMs }) =>
       tell(`${Math.round(100 * done)} %, best ${ms(bestMs)}`),
     );
