@@ -18,6 +18,7 @@ import { FixedByRun } from './engine/fixed.js';
 import { onnxModel } from './engine/fixtures.js';
 import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import { BLOB_CHUNK_BYTES, type Control, PROTOCOL_VERSION, parseControl, sendControl } from './protocol.js';
+import type { Clock } from './straggler.js';
 import { blobsOf, sha256 } from './weights/blob.js';
 
 export const INPUT: Tensor = floatTensor(new Float32Array(4 * 16 * 8), [1, 4, 16, 8]);
@@ -210,5 +211,40 @@ export async function until(condition: () => boolean, ms = 20_000): Promise<void
   while (!condition()) {
     if (Date.now() > deadline) throw new Error(`not within ${ms} ms`);
     await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** A clock that goes when it is told to. */
+export class ManualClock implements Clock {
+  #now = 0;
+  readonly #due = new Map<number, { readonly at: number; readonly call: () => void }>();
+  #number = 0;
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(ms: number, call: () => void): () => void {
+    const number = this.#number++;
+    this.#due.set(number, { at: this.#now + ms, call });
+    return () => this.#due.delete(number);
+  }
+
+  /** How many calls are still to come. */
+  get waiting(): number {
+    return this.#due.size;
+  }
+
+  /** Lets so much time pass, and calls whatever is due meanwhile at its time. */
+  go(ms: number): void {
+    const end = this.#now + ms;
+    for (;;) {
+      const [next] = [...this.#due].filter(([, { at }]) => at <= end).sort(([, a], [, b]) => a.at - b.at);
+      if (next === undefined) break;
+      this.#due.delete(next[0]);
+      this.#now = Math.max(this.#now, next[1].at);
+      next[1].call();
+    }
+    this.#now = end;
   }
 }

@@ -58,10 +58,14 @@ export class OpenImage {
     this.missing.delete(message);
   }
 
+  /** The devices whose results are not here yet. */
+  get owing(): number[] {
+    return [...new Set([...this.missing].map((message) => this.#program.messages[message]?.from ?? -1))];
+  }
+
   /** For messages: the devices whose results are not here yet. */
   missingFrom(): string {
-    const devices = [...this.missing].map((message) => this.#program.messages[message]?.from);
-    return `waiting for ${[...new Set(devices)].map((device) => `device ${device}`).join(', ')}`;
+    return `waiting for ${this.owing.map((device) => `device ${device}`).join(', ')}`;
   }
 }
 

@@ -65,6 +65,8 @@ export interface Cluster extends Lane {
   trace(): Promise<RunTrace>;
   /** Bytes of models and weights, of all devices together: that the program has, that devices lacked, and that were sent. */
   readonly weights: { readonly all: number; readonly wanted: number; readonly sent: number };
+  /** Devices whose results of the oldest image under way are not here yet. */
+  readonly owing: readonly number[];
   /** Devices that the cluster's failure is blamed on; empty while nothing failed, or nobody is to blame. */
   readonly lost: ReadonlySet<number>;
   /** Resolves when no image is under way or waits for its turn. */
@@ -283,6 +285,11 @@ class Requester implements Cluster {
     image.resolve();
     this.#waiting.shift()?.start();
     if (this.#open.size === 0) this.#rest();
+  }
+
+  get owing(): readonly number[] {
+    const [oldest] = this.#open.values();
+    return oldest?.owing ?? [];
   }
 
   async drain(): Promise<void> {

@@ -6,6 +6,7 @@ import {
   engineOf,
   type FakeEngine,
   INPUT,
+  ManualClock,
   type Mischief,
   OUTPUT,
   smallProgram,
@@ -268,5 +269,113 @@ describe('a cluster that outlives its devices', () => {
     const cluster = await scene.connect();
     await cluster.close();
     await expect(cluster.infer(inputs)).rejects.toMatchObject({ code: 'CANCELLED' });
+  });
+});
+
+describe('an image that is late', () => {
+  /** A cluster over `d0` … `d2` that has done 60 images in no time, and whose device 1 holds up the next ones until it is let go. */
+  async function held(options: Partial<ResilientOptions> = {}) {
+    scene = new Scene();
+    const clock = new ManualClock();
+    const hold = { on: false, held: 0, go: (): void => undefined };
+    const gone = new Promise<void>((resolve) => {
+      hold.go = resolve;
+    });
+    for (const device of [0, 1, 2])
+      await scene.start(device, (_, what) => {
+        if (what !== 'run' || device !== 1 || !hold.on) return undefined;
+        hold.held += 1;
+        return gone;
+      });
+    const cluster = await scene.connect({ clock, retryMs: 60_000, ...options });
+    for (let count = 0; count < 20; count++) await Promise.all([0, 1, 2].map(() => cluster.infer(inputs)));
+    scene.turns.length = 0;
+    hold.on = true;
+    return { cluster, clock, hold };
+  }
+
+  it('is begun again whole, and the result that is first counts', async () => {
+    const { cluster, clock, hold } = await held();
+    const image = cluster.infer(inputs);
+    await until(() => hold.held > 0);
+    clock.go(2);
+    expect(scene.story).toEqual([]);
+    clock.go(1);
+    expect((await image)[OUTPUT]).toBe(WHOLE);
+    expect(scene.turns[0]).toMatchObject({ type: 'late', on: [], ms: 3, expectedMs: 0 });
+    expect((scene.turns[0] as { devices: number[] }).devices).toContain(1);
+    expect(scene.turns[1]).toEqual({ type: 'raced', by: 'second', ms: 3 });
+    hold.on = false;
+    hold.go();
+    expect(devicesOf(await cluster.infer(inputs))).toBe(3);
+    expect(cluster.devices).toEqual([0, 1, 2]);
+    expect(scene.turns).toHaveLength(2);
+  });
+
+  it('is left to its program where it has taken as long as images do', async () => {
+    const { cluster, clock, hold } = await held();
+    const image = cluster.infer(inputs);
+    await until(() => hold.held > 0);
+    clock.go(2);
+    hold.go();
+    expect(devicesOf(await image)).toBe(3);
+    expect(scene.wholes).toEqual([]);
+    expect(scene.story).toEqual([]);
+  });
+
+  it('is left to its program where nothing else is wanted', async () => {
+    const { cluster, clock, hold } = await held({ overtake: false });
+    const image = cluster.infer(inputs);
+    await until(() => hold.held > 0);
+    clock.go(10_000);
+    hold.go();
+    expect(devicesOf(await image)).toBe(3);
+    expect(scene.story).toEqual([]);
+  });
+
+  it('goes to another program that shares no device with its own', async () => {
+    const single = programs[0] as Program;
+    const { cluster, clock, hold } = await held({
+      programsFor: (devices) => devices.map((device) => ({ program: single, devices: [device] })),
+    });
+    const images = [0, 1, 2].map(() => cluster.infer(inputs));
+    await until(() => hold.held > 0);
+    await Promise.race(images);
+    for (let turn = 0; turn < 50; turn++) await new Promise((resolve) => setImmediate(resolve));
+    clock.go(3);
+    for (const image of images) expect(devicesOf(await image)).toBe(1);
+    expect(scene.turns[0]).toMatchObject({ type: 'late', devices: [1] });
+    expect((scene.turns[0] as { on: number[] }).on).not.toEqual([]);
+    expect(scene.wholes).toEqual([]);
+    hold.go();
+  });
+
+  it('is done elsewhere also when its device is lost meanwhile', async () => {
+    const { cluster, clock, hold } = await held();
+    const image = cluster.infer(inputs);
+    await until(() => hold.held > 0);
+    clock.go(3);
+    void scene.end(1);
+    expect((await image)[OUTPUT]).toBe(WHOLE);
+    await until(() => cluster.devices.length === 2);
+    expect(scene.story).toContain('lost 1');
+    expect(devicesOf(await cluster.infer(inputs))).toBe(2);
+    hold.go();
+  });
+
+  it('waits for its program where it cannot be done whole', async () => {
+    const { cluster, clock, hold } = await held({
+      whole: async () => {
+        throw new DistrEdgeError('PROVIDER_LOST', 'not here');
+      },
+    });
+    const image = cluster.infer(inputs);
+    await until(() => hold.held > 0);
+    clock.go(50);
+    await until(() => scene.turns.length > 0);
+    hold.go();
+    expect(devicesOf(await image)).toBe(3);
+    expect(scene.story.map((line) => line.split(' ')[0])).toEqual(['late', 'raced']);
+    expect(scene.turns[1]).toMatchObject({ by: 'first' });
   });
 });

@@ -8,6 +8,7 @@ import { Absent } from './absent.js';
 import { answers } from './probe.js';
 import { within } from './protocol.js';
 import { type Cluster, type ConnectOptions, tryConnect } from './requester.js';
+import { type Clock, Pace, race, SYSTEM_CLOCK } from './straggler.js';
 import { freeLane, type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -20,6 +21,19 @@ export type Turn =
   | { readonly type: 'switched'; readonly devices: readonly number[]; readonly ms: number }
   /** An image runs whole on this machine. */
   | { readonly type: 'whole'; readonly error: Error }
+  /**
+   * An image is late, and is begun again on other devices, or whole where there are none. `devices` are those whose results are
+   * missing; it has taken `ms`, where images take `expectedMs`.
+   */
+  | {
+      readonly type: 'late';
+      readonly devices: readonly number[];
+      readonly on: readonly number[];
+      readonly ms: number;
+      readonly expectedMs: number;
+    }
+  /** An image that was begun again is done, by whoever was first. */
+  | { readonly type: 'raced'; readonly by: 'first' | 'second'; readonly ms: number }
   /** A lost device answers again. */
   | { readonly type: 'returned'; readonly device: number };
 
@@ -47,6 +61,10 @@ export interface ResilientOptions extends Omit<ConnectOptions, 'signal' | 'progr
   readonly retryMs?: number;
   /** The longest time one image may take, however often it is begun again. Default 120000 ms. */
   readonly imageMs?: number;
+  /** Whether an image that is late is begun again elsewhere, where that is expected to be sooner. Default true. */
+  readonly overtake?: boolean;
+  /** What tells late from not; for tests. */
+  readonly clock?: Clock;
 }
 
 export interface ResilientCluster extends Lane {
@@ -77,6 +95,8 @@ interface Running extends Share, Lane {
   readonly cluster: Cluster;
   /** Images that were handed in and are not done. */
   busy: number;
+  /** What images take on it. */
+  readonly pace: Pace;
 }
 
 /** Why there is no program, and whom of its devices that is blamed on. */
@@ -101,6 +121,11 @@ class Resilient implements ResilientCluster {
   #looking = false;
   /** Images run whole one at a time. */
   #turn: Promise<unknown> = Promise.resolve();
+  /** Images that wait for that turn or have it, and what they take. */
+  #queued = 0;
+  readonly #wholePace = new Pace();
+  /** Whether the last image that was late could not be run whole. */
+  #noWhole = false;
   #reason: Error = new DistrEdgeError('PROVIDER_LOST', 'no device is there');
 
   constructor(options: ResilientOptions) {
@@ -141,16 +166,110 @@ class Resilient implements ResilientCluster {
         continue;
       }
       try {
-        return await running.cluster.infer(inputs);
+        return await (this.#options.overtake === false ? this.#on(running, inputs) : this.#race(running, inputs));
       } catch (error) {
         if (error instanceof DistrEdgeError && CALLERS_FAULT.has(error.code)) throw error;
         // Another program might take as long again, and the caller waits.
         tries = isLate(error) ? MAX_PROGRAMS : tries + 1;
-        this.#failed(running, error);
-      } finally {
-        running.busy -= 1;
       }
     }
+  }
+
+  /** Runs an image on a program in which it has taken a place. */
+  async #on(running: Running, inputs: Tensors): Promise<Record<string, Tensor>> {
+    try {
+      return await running.cluster.infer(inputs);
+    } catch (error) {
+      if (!(error instanceof DistrEdgeError && CALLERS_FAULT.has(error.code))) this.#failed(running, error);
+      throw error;
+    } finally {
+      running.busy -= 1;
+    }
+  }
+
+  /** Runs an image on a program, and elsewhere, too, if it is late and that is expected to be sooner. */
+  #race(running: Running, inputs: Tensors): Promise<Record<string, Tensor>> {
+    const { report, clock = SYSTEM_CLOCK } = this.#options;
+    let other: Running | undefined;
+    return race({
+      first: this.#on(running, inputs),
+      pace: running.pace,
+      clock,
+      elsewhereMs: () => {
+        if (this.#ending.signal.aborted) return undefined;
+        other = this.#beside(running);
+        return other === undefined ? this.#wholeMs(running) : other.pace.expected;
+      },
+      begunAgain: (ms) => {
+        const devices = running.cluster.owing.map((index) => running.devices[index] as number);
+        const on = other?.devices ?? [];
+        report({ type: 'late', devices, on, ms, expectedMs: running.pace.expected ?? 0 });
+      },
+      again: (over) => (other === undefined ? this.#wholeInTurn(inputs, over) : this.#onOther(other, inputs)),
+      done: (by, ms) => report({ type: 'raced', by, ms }),
+    });
+  }
+
+  /** A program with room that shares no device with this one. */
+  #beside(running: Running): Running | undefined {
+    const free = this.#running.filter(
+      (other) =>
+        other.busy < other.inFlight &&
+        other.pace.expected !== undefined &&
+        !other.devices.some((device) => running.devices.includes(device)),
+    );
+    const [best] = free.sort((a, b) => (a.pace.expected ?? 0) - (b.pace.expected ?? 0));
+    return best;
+  }
+
+  #onOther(other: Running, inputs: Tensors): Promise<Record<string, Tensor>> {
+    other.busy += 1;
+    const { clock = SYSTEM_CLOCK } = this.#options;
+    const started = clock.now();
+    const result = this.#on(other, inputs);
+    result.then(
+      () => other.pace.add(clock.now() - started),
+      () => undefined,
+    );
+    return result;
+  }
+
+  /** What an image takes whole, those before it included. While none has: as if devices shared work without any loss. */
+  #wholeMs(running: Running): number | undefined {
+    if (this.#noWhole) return undefined;
+    const one = this.#wholePace.expected ?? (running.pace.expected ?? 0) * running.devices.length;
+    return one * (this.#queued + 1);
+  }
+
+  #wholeInTurn(inputs: Tensors, over: () => boolean): Promise<Record<string, Tensor>> {
+    return this.#inTurn(async () => {
+      if (over()) throw new DistrEdgeError('CANCELLED', 'the image was done meanwhile');
+      try {
+        return await this.#options.whole(inputs);
+      } catch (error) {
+        this.#noWhole = true;
+        throw error;
+      }
+    });
+  }
+
+  /** Does something when all that was to be done whole before is done. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const { clock = SYSTEM_CLOCK } = this.#options;
+    this.#queued += 1;
+    const turn = this.#turn
+      .then(async () => {
+        this.#checkOpen();
+        const started = clock.now();
+        const result = await work();
+        if (result !== undefined) this.#wholePace.add(clock.now() - started);
+        return result;
+      })
+      .finally(() => {
+        this.#queued -= 1;
+      });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
   }
 
   #checkOpen(): void {
@@ -172,14 +291,11 @@ class Resilient implements ResilientCluster {
 
   /** Runs an image whole; not if, when its turn comes, a program is there again. */
   #whole(inputs: Tensors, inAnyCase: boolean): Promise<Record<string, Tensor> | undefined> {
-    const turn = this.#turn.then(() => {
-      this.#checkOpen();
+    return this.#inTurn(async () => {
       if (this.#running.length > 0 && !inAnyCase) return undefined;
       this.#options.report({ type: 'whole', error: this.#reason });
       return this.#options.whole(inputs);
     });
-    this.#turn = turn.catch(() => undefined);
-    return turn;
   }
 
   /** Takes note that a program has ended, once, and prepares another one. */
@@ -279,7 +395,14 @@ class Resilient implements ResilientCluster {
       });
       if ('error' in attempt) return attempt;
       const { cluster } = attempt;
-      running = { ...share, cluster, busy: 0, inFlight: cluster.inFlight, infer: (inputs) => cluster.infer(inputs) };
+      running = {
+        ...share,
+        cluster,
+        busy: 0,
+        inFlight: cluster.inFlight,
+        pace: new Pace(),
+        infer: (inputs) => cluster.infer(inputs),
+      };
       return running;
     } catch (error) {
       return { error, lost: new Set() };

@@ -60,12 +60,19 @@ export async function runVideo(
       yield { ...fixed, [slot.name]: tensorForImage(await picture.load(slot), slot, options.normalize) };
     }
   }
-  const turns: Record<Turn['type'], number> = { lost: 0, switched: 0, whole: 0, returned: 0 };
+  const turns: Record<Turn['type'], number> = {
+    lost: 0,
+    switched: 0,
+    whole: 0,
+    late: 0,
+    raced: 0,
+    returned: 0,
+  };
   const progress = new Progress();
   const report = (turn: Turn): void => {
     turns[turn.type] += 1;
     progress.done();
-    if (turn.type === 'switched' && turns.lost === 0) return;
+    if ((turn.type === 'switched' && turns.lost === 0) || turn.type === 'raced') return;
     process.stderr.write(`${styled('yellow', 'note', process.stderr)}: ${tell(turn, addresses)}\n`);
   };
   const shares = sharesFor(model, division, addresses.length, options);
@@ -103,6 +110,7 @@ export async function runVideo(
       ips,
       lost: turns.lost,
       whole: turns.whole,
+      late: turns.late,
       ok: true,
     });
     return;
@@ -223,6 +231,10 @@ function tell(turn: Turn, addresses: readonly string[]): string {
       return `going on with ${those(turn.devices)}`;
     case 'whole':
       return `computing an image on this machine, unsplit: ${plain(turn.error.message)}`;
+    case 'late':
+      return `an image is late (${ms(turn.ms)}, where ${ms(turn.expectedMs)} is usual) for want of ${those(turn.devices)}: begun again ${turn.on.length === 0 ? 'on this machine, unsplit' : `on ${those(turn.on)}`}`;
+    case 'raced':
+      return `an image that was late was done ${turn.by === 'first' ? 'where it was' : 'elsewhere'} first`;
     case 'returned':
       return `${addresses[turn.device]} is back`;
   }

@@ -1,0 +1,191 @@
+/** When an image is late, when it is begun again, and whose result counts; by a clock that goes when it is told to. */
+import { describe, expect, it } from 'vitest';
+import { ManualClock } from './fixtures.js';
+import { Pace, race } from './straggler.js';
+
+/** A pace of images that took 10 ms, some a little more or less. */
+function steady(more: readonly number[] = []): Pace {
+  const pace = new Pace();
+  for (let count = 0; count < 30; count++) pace.add(10 + ((count % 3) - 1) * 0.5);
+  for (const ms of more) pace.add(ms);
+  return pace;
+}
+
+interface Runner {
+  readonly promise: Promise<string>;
+  resolve(value: string): void;
+  reject(error: Error): void;
+}
+
+function runner(): Runner {
+  let [resolve, reject]: [Runner['resolve'], Runner['reject']] = [() => undefined, () => undefined];
+  const promise = new Promise<string>((take, refuse) => {
+    [resolve, reject] = [take, refuse];
+  });
+  return { promise, resolve, reject };
+}
+
+/** A race with everything that happens noted down. */
+function scene(pace: Pace, elsewhereMs: number | undefined) {
+  const clock = new ManualClock();
+  const [first, second] = [runner(), runner()];
+  const story: string[] = [];
+  const places = { elsewhereMs };
+  let over = (): boolean => false;
+  const result = race({
+    first: first.promise,
+    pace,
+    clock,
+    elsewhereMs: () => places.elsewhereMs,
+    again: (isOver) => {
+      over = isOver;
+      return second.promise;
+    },
+    begunAgain: (ms) => story.push(`again after ${ms}`),
+    done: (by, ms) => story.push(`${by} after ${ms}`),
+  });
+  result.catch(() => undefined);
+  return { clock, first, second, story, places, result, over: () => over() };
+}
+
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+describe('a pace', () => {
+  it('knows what images take, and from when on one is late', () => {
+    const pace = new Pace();
+    expect([pace.expected, pace.lateAfter]).toEqual([undefined, undefined]);
+    for (let count = 0; count < 11; count++) pace.add(10);
+    expect([pace.expected, pace.lateAfter]).toEqual([10, undefined]);
+    pace.add(10);
+    expect([pace.expected, pace.lateAfter]).toEqual([10, 13]);
+  });
+
+  it('calls nothing late that is within the spread', () => {
+    const pace = new Pace();
+    for (let count = 0; count < 40; count++) pace.add(10 + (count % 11));
+    expect(pace.lateAfter).toBeGreaterThan(20);
+  });
+
+  it('is not impressed by a few that were very late', () => {
+    expect(steady([300, 280]).lateAfter).toBeCloseTo(steady().lateAfter ?? 0, 0);
+  });
+
+  it('expects late images to take as long again, until it knows better', () => {
+    expect(steady().remaining(60)).toBe(50);
+    expect(steady([300, 300, 300]).remaining(60)).toBe(50);
+    expect(steady([300, 300, 300, 400]).remaining(60)).toBe(265);
+  });
+
+  it('forgets what was long ago', () => {
+    const pace = steady();
+    for (let count = 0; count < 200; count++) pace.add(50);
+    expect(pace.expected).toBe(50);
+    expect(pace.lateAfter).toBe(60);
+  });
+});
+
+describe('an image', () => {
+  it('that is done in time is left alone', async () => {
+    const { clock, first, story, result } = scene(steady(), 5);
+    clock.go(12);
+    first.resolve('a');
+    expect(await result).toBe('a');
+    clock.go(1000);
+    expect(story).toEqual([]);
+    expect(clock.waiting).toBe(0);
+  });
+
+  it('is begun again when it is as late as that would take', async () => {
+    const { clock, first, second, story, result, over } = scene(steady(), 40);
+    clock.go(49);
+    expect(story).toEqual([]);
+    clock.go(1);
+    expect(story).toEqual(['again after 50']);
+    expect(over()).toBe(false);
+    clock.go(30);
+    second.resolve('b');
+    expect(await result).toBe('b');
+    expect(over()).toBe(true);
+    first.resolve('a');
+    await settled();
+    expect(story).toEqual(['again after 50', 'second after 80']);
+    expect(clock.waiting).toBe(0);
+  });
+
+  it('is begun again at once when it is late, where late ones are known to take long', async () => {
+    const pace = steady([300, 300, 300, 300]);
+    const { clock, story } = scene(pace, 40);
+    clock.go(pace.lateAfter ?? 0);
+    expect(story).toEqual([`again after ${pace.lateAfter}`]);
+  });
+
+  it('is not begun again where that would not pay, however late it is', async () => {
+    const { clock, first, story, result } = scene(steady(), 1000);
+    clock.go(900);
+    first.resolve('a');
+    expect(await result).toBe('a');
+    expect(story).toEqual([]);
+  });
+
+  it('is begun again once there is somewhere to go', async () => {
+    const { clock, story, places } = scene(steady(), undefined);
+    clock.go(500);
+    expect(story).toEqual([]);
+    places.elsewhereMs = 20;
+    clock.go(100);
+    expect(story).toHaveLength(1);
+  });
+
+  it('that comes first after all counts, and the other result is dropped', async () => {
+    const { clock, first, second, story, result } = scene(steady(), 20);
+    clock.go(35);
+    first.resolve('a');
+    expect(await result).toBe('a');
+    second.resolve('b');
+    await settled();
+    expect(story).toEqual(['again after 30', 'first after 35']);
+  });
+
+  it('is remembered with what it took, also where it was overtaken', async () => {
+    const pace = steady([200, 200, 200]);
+    const { clock, first, second, result } = scene(pace, 20);
+    clock.go(40);
+    second.resolve('b');
+    await result;
+    clock.go(260);
+    first.resolve('a');
+    await settled();
+    expect(pace.remaining(150)).toBe(75);
+  });
+
+  it('fails with its own error where it is in time, and is not begun again', async () => {
+    const { clock, first, story, result } = scene(steady(), 5);
+    first.reject(new Error('lost'));
+    await expect(result).rejects.toThrow('lost');
+    clock.go(1000);
+    expect(story).toEqual([]);
+  });
+
+  it('is finished by whoever is left when one of both fails', async () => {
+    const one = scene(steady(), 20);
+    one.clock.go(40);
+    one.first.reject(new Error('lost'));
+    await settled();
+    one.second.resolve('b');
+    expect(await one.result).toBe('b');
+    const other = scene(steady(), 20);
+    other.clock.go(40);
+    other.second.reject(new Error('no room'));
+    await settled();
+    other.first.resolve('a');
+    expect(await other.result).toBe('a');
+  });
+
+  it('fails with the first error when both fail', async () => {
+    const { clock, first, second, result } = scene(steady(), 20);
+    clock.go(40);
+    second.reject(new Error('no room'));
+    first.reject(new Error('lost'));
+    await expect(result).rejects.toThrow('lost');
+  });
+});
