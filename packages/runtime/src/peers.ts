@@ -21,7 +21,7 @@ const BEAT_MS = 150;
  * thread that serves its links is silent for its longest step: so many times the longest silence that was none are waited for,
  * and before it is known, in the first image, as many beats as even a slow device's longest step takes.
  */
-const PATIENCE = 11;
+const PATIENCE = 10;
 const OF_LONGEST = 3;
 const MOST_PATIENCE = 34;
 

@@ -1,9 +1,17 @@
 /** `distredge up`: the controller of a cluster and the requester of its images, until it is told to stop. */
 import { createInterface } from 'node:readline';
-import { type Controller, createTcpTransport, createTlsTransport, isLoopback, parseAddress } from '@distredge/runtime';
+import {
+  type Controller,
+  createTcpTransport,
+  createTlsTransport,
+  isLoopback,
+  MAX_IN_FLIGHT,
+  parseAddress,
+} from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import type { Command } from 'commander';
 import { openGate } from '../cluster/gate.js';
+import { inOrder } from '../cluster/in-order.js';
 import { jsonLine, tellEvent } from '../cluster/lines.js';
 import { advertise } from '../cluster/mdns.js';
 import {
@@ -29,6 +37,7 @@ interface Options extends ReachOptions {
   readonly devices: number;
   readonly image: readonly string[];
   readonly random: number;
+  readonly inFlight: number;
   readonly normalize?: NormalizationName;
   readonly seed: number;
   readonly deadline: number;
@@ -58,6 +67,12 @@ export function addUp(program: Command): void {
       [],
     )
     .option('--random <n>', 'run so many images of random values', wholeNumber('--random', 0, 1_000_000), 0)
+    .option(
+      '--in-flight <n>',
+      'images that are under way at once: more of them an hour, each of them later; every device holds memory for as many',
+      wholeNumber('--in-flight', 1, MAX_IN_FLIGHT),
+      1,
+    )
     .option('--normalize <name>', 'how pixels become values: unit (0..1), raw (0..255) or imagenet', normalization)
     .option('--seed <n>', 'seed of random images', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--deadline <ms>', 'longest time for an image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
@@ -68,7 +83,7 @@ export function addUp(program: Command): void {
     .option('--json', 'print one JSON object for everything that happens')
     .addHelpText(
       'after',
-      '\nExamples:\n  $ distredge up model.onnx --devices 2 --image photo.jpg\n  $ ls *.jpg | distredge up model.onnx --image - --json\n  $ distredge up zoo:vgg16 --devices 3 --random 20 --verify --once\n  $ distredge up model.onnx --listen 0.0.0.0:7400 --cluster home\n  $ distredge up model.onnx --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
+      '\nExamples:\n  $ distredge up model.onnx --devices 2 --image photo.jpg\n  $ ls *.jpg | distredge up model.onnx --image - --json\n  $ distredge up zoo:vgg16 --devices 3 --random 20 --verify --once\n  $ distredge up model.onnx --devices 3 --in-flight 4 --image - < names.txt\n  $ distredge up model.onnx --listen 0.0.0.0:7400 --cluster home\n  $ distredge up model.onnx --broker mqtts://user:password@broker.example:8883 --cluster plant-7\n',
     )
     .action(up);
 }
@@ -92,6 +107,7 @@ async function up(path: string | undefined, options: Options): Promise<void> {
     ...(model === undefined ? { whole: async () => ({}) } : servedBy(model, modelOptions(options))),
     software: version(),
     profileMs: 1000 * options.profileBudget,
+    inFlight: options.inFlight,
     onEvent: (event) => tellEvent(event, json),
     log,
   });
@@ -145,17 +161,25 @@ async function up(path: string | undefined, options: Options): Promise<void> {
 async function serve(controller: Controller, model: ModelFile, options: Options): Promise<void> {
   if (options.image.length === 0 && options.random === 0) return;
   await controller.ready(options.devices, 1000 * options.wait);
-  for (let index = 0; index < options.random; index++) await answer(controller, model, options, undefined, index);
+  await inOrder(options.inFlight, asked(controller, model, options), (tell) => tell());
+}
+
+/** The images that were asked for, each as a task that answers it and tells how it went when it is its turn. */
+async function* asked(
+  controller: Controller,
+  model: ModelFile,
+  options: Options,
+): AsyncGenerator<() => Promise<() => void>, void, undefined> {
+  for (let index = 0; index < options.random; index++) yield () => answer(controller, model, options, undefined, index);
   for (const image of options.image) {
-    if (image !== '-') await answer(controller, model, options, image, 0);
+    if (image !== '-') yield () => answer(controller, model, options, image, 0);
     else {
-      const lines = createInterface({ input: process.stdin });
-      for await (const line of lines) {
-        if (line.trim() === '') continue;
+      for await (const line of createInterface({ input: process.stdin })) {
+        const name = line.trim();
+        if (name === '') continue;
         // One bad file does not end the service.
-        await answer(controller, model, options, line.trim(), 0).catch((error: unknown) =>
-          failed(error, line.trim(), options),
-        );
+        yield () =>
+          answer(controller, model, options, name, 0).catch((error: unknown) => () => failed(error, name, options));
       }
     }
   }
@@ -170,13 +194,14 @@ function failed(error: unknown, image: string, { json }: Options): void {
     });
 }
 
+/** Has one image answered; what comes of it is told when the returned function is called. */
 async function answer(
   controller: Controller,
   model: ModelFile,
   options: Options,
   image: string | undefined,
   index: number,
-): Promise<void> {
+): Promise<() => void> {
   const { seed, normalize, deadline, json } = options;
   const inputs = await inputsFor(model.graph, {
     seed: seed + index,
@@ -188,17 +213,19 @@ async function answer(
   const exact = differences?.every(isExact);
   const summary = model.graph.outputs.map((name) => summarise(name, tensorOf(outputs, name)));
   const name = image ?? `random ${seed + index}`;
-  if (json) {
-    const relError = differences === undefined ? null : Math.max(...differences.map((one) => one.relError));
-    jsonLine('image', { image: name, totalMs, plan: generation, outputs: summary, exact: exact ?? null, relError });
-  } else {
-    const how = generation === 0 ? 'on this machine' : `by plan ${generation}`;
-    const checked = exact === undefined ? '' : exact ? styled('green', ', exact') : styled('red', ', not exact');
-    print(
-      `${plain(name)}: ${ms(totalMs)} ${how}${checked}; ${summary.map((one) => `${plain(one.name)} [${one.shape.join(', ')}] top ${one.top1}`).join(', ')}`,
-    );
-  }
-  if (exact === false) process.exitCode = 1;
+  return () => {
+    if (json) {
+      const relError = differences === undefined ? null : Math.max(...differences.map((one) => one.relError));
+      jsonLine('image', { image: name, totalMs, plan: generation, outputs: summary, exact: exact ?? null, relError });
+    } else {
+      const how = generation === 0 ? 'on this machine' : `by plan ${generation}`;
+      const checked = exact === undefined ? '' : exact ? styled('green', ', exact') : styled('red', ', not exact');
+      print(
+        `${plain(name)}: ${ms(totalMs)} ${how}${checked}; ${summary.map((one) => `${plain(one.name)} [${one.shape.join(', ')}] top ${one.top1}`).join(', ')}`,
+      );
+    }
+    if (exact === false) process.exitCode = 1;
+  };
 }
 
 async function compared(model: ModelFile, inputs: Tensors, outputs: Readonly<Tensors>): Promise<Difference[]> {

@@ -9,6 +9,7 @@ import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
 import type { LinkSurvey } from './link-survey.js';
 import { MESSAGE_VERSION } from './messages.js';
+import { Rhythm } from './rhythm.js';
 import { linksFromTraffic, TrafficWatch } from './traffic.js';
 
 /** No traces are asked for more often than this. */
@@ -24,7 +25,14 @@ export class Watching {
   readonly #context: Context;
   readonly #links: LinkSurvey;
   readonly #need: (reason: PlanReason) => void;
-  #watch: { readonly generation: Generation; readonly drift: DriftWatch; readonly traffic: TrafficWatch } | undefined;
+  #watch:
+    | {
+        readonly generation: Generation;
+        readonly drift: DriftWatch;
+        readonly traffic: TrafficWatch;
+        readonly rhythm: Rhythm;
+      }
+    | undefined;
   #tracedAt = 0;
   #imagesSinceTrace: number[] = [];
   #linksLookedAt: number = Number.NEGATIVE_INFINITY;
@@ -64,19 +72,33 @@ export class Watching {
         computeMs[device] = (computeMs[device] ?? 0) + event.end - event.start;
     }
     const { cluster, ids: own } = generation.facts;
-    const drift = new DriftWatch(computeMs, run.latencyMs, this.#context.options.drift);
-    this.#watch = { generation, drift, traffic: new TrafficWatch(cluster.program, own) };
+    const terms = this.#context.options.drift;
+    const drift = new DriftWatch(computeMs, run.latencyMs, terms);
+    const traffic = new TrafficWatch(cluster.program, own);
+    this.#watch = { generation, drift, traffic, rhythm: new Rhythm(terms?.window) };
     this.#imagesSinceTrace = [];
   }
 
-  /** An image was done; looks, unless others are under way, at what it took where. */
+  /** An image was done; looks at what it took where, or, while others are under way, at how often they come. */
   observe(generation: Generation, ms: number): void {
     this.#imagesSinceTrace.push(ms);
     if (this.#imagesSinceTrace.length > MOST_TIMES) this.#imagesSinceTrace.shift();
     const now = performance.now();
-    if (this.#watch?.generation !== generation || generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
+    const watch = this.#watch;
+    if (watch?.generation !== generation) return;
+    const slower = watch.rhythm.add(now, generation.inFlight > 0);
+    if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
+    if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
     this.#tracedAt = now;
     void this.#lookAt(generation);
+  }
+
+  /** Has the links measured that may be why images take so many times as long. */
+  async #ask(generation: Generation, factor: number): Promise<void> {
+    this.#linksLookedAt = performance.now();
+    this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
+    if ((await this.#links.measure('all')).measured > 0) this.#need('measured');
+    this.#linksLookedAt = performance.now();
   }
 
   async #lookAt(generation: Generation): Promise<void> {
@@ -106,22 +128,19 @@ export class Watching {
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
     if (factors.size > 0) this.#need('drift');
-    if (performance.now() - this.#linksLookedAt < AGAIN_MS) return;
+    const changed = network !== undefined || sudden !== undefined;
+    if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
-    const late = sudden === undefined ? watch.traffic.late() : watch.traffic.late(sudden.images);
-    const reports = linksFromTraffic(late, ids, context.registry.links, Date.now());
+    const reports = linksFromTraffic(watch.traffic.late(sudden?.images), ids, context.registry.links, Date.now());
     // One slow image may be anything, unless its rows tell which link it was.
     const factor = network ?? (reports.length > 0 ? sudden?.factor : undefined);
     if (factor === undefined) return;
-    this.#linksLookedAt = performance.now();
     watch.drift.restart();
     watch.traffic.restart();
-    context.tell({ type: 'drift', generation: number, what: 'network', factor });
     if (reports.length > 0) {
       context.directory.suppose(reports);
       this.#need('drift');
     }
-    if ((await this.#links.measure('all')).measured > 0) this.#need('measured');
-    this.#linksLookedAt = performance.now();
+    await this.#ask(generation, factor);
   }
 }
