@@ -87,11 +87,16 @@ function cutOf(channels: number | undefined): Pick<NonNullable<Profile['head']>,
 }
 
 /** What a device says when it says what it should, by topic. */
-function sound(id: string, profile: Profile, mutate: Mutator): { readonly topic: string; readonly message: object } {
+function sound(
+  id: string,
+  profile: Profile,
+  mutate: Mutator,
+  names: number,
+): { readonly topic: string; readonly message: object } {
   const session = mutate.below(4) === 0 ? `s${mutate.below(1000)}` : 's';
   const at = 1 + mutate.below(1e6);
   const base = { version: 1, session, at };
-  const peer = mutate.below(4) === 0 ? 'controller' : `p${mutate.below(100_000)}`;
+  const peer = mutate.below(4) === 0 ? 'controller' : `p${mutate.below(names)}`;
   switch (mutate.below(8)) {
     case 0:
       return {
@@ -117,7 +122,7 @@ function sound(id: string, profile: Profile, mutate: Mutator): { readonly topic:
       return { topic: 'answer', message: { ...base, request: randomHex(mutate) } };
     case 4: {
       // For the model that is served, or one of which nobody knows.
-      const hash = mutate.below(2) === 0 ? profile.model.hash : randomHex(mutate);
+      const hash = mutate.below(2) === 0 ? profile.model.hash : `abcdef${mutate.below(names)}00`.slice(0, 12);
       return { topic: `profile/${hash}`, message: { ...profile, model: { ...profile.model, hash } } };
     }
     default:
@@ -225,13 +230,15 @@ function randomBytesOf(mutate: Mutator, length: number): Buffer {
 interface Attacker {
   /** The device that it is, or says that it is. */
   readonly id: string;
+  /** Of how many other devices and models it speaks: more than the broker keeps of one, or fewer. */
+  readonly names: number;
   readonly clientId: string;
   dial(): Promise<Talk>;
 }
 
 /** One connection to a broker with up to `BATCH` payloads; resolves to how many. */
 async function attackBroker(
-  { id, clientId, dial }: Attacker,
+  { id, names, clientId, dial }: Attacker,
   profile: Profile,
   mutate: Mutator,
   said: Tally,
@@ -252,7 +259,7 @@ async function attackBroker(
   let count = 0;
   while (count < most && !talk.closed) {
     count += 1;
-    const { topic, message } = sound(id, profile, mutate);
+    const { topic, message } = sound(id, profile, mutate, names);
     const ask = mutate.below(20) === 0;
     const payload = ask
       ? spoilt({ version: 1, request: randomHex(mutate), at: 1 }, mutate)
@@ -299,7 +306,7 @@ function dialTls(address: string, options: object): Promise<TLSSocket> {
       clearTimeout(timer);
       resolve(socket);
     });
-    socket.once('error', (error) => {
+    socket.on('error', (error) => {
       clearTimeout(timer);
       reject(error);
     });
@@ -415,10 +422,11 @@ async function againstController(scene: Scene, payloads: number, seed: number): 
     said.counts.clear();
     const images = imagesMeanwhile(controller, scene.work);
     // Each has one connection at a time: the broker knows a device by its id, and a second connection ends the first.
-    const free = hostile.map((identity): Attacker => {
+    const free = hostile.map((identity, at): Attacker => {
       const options = tlsOptionsFor(identity, { server: 'controller' });
       return {
         id: identity.deviceId,
+        names: at === 0 ? 100_000 : 400,
         clientId: `device-${identity.deviceId}`,
         dial: async () => new Talk(await dialTls(controller.address, options)),
       };
@@ -506,7 +514,7 @@ async function onLoopback(scene: Scene, payloads: number, seed: number): Promise
         '',
       ]);
       return attackBroker(
-        { id, clientId, dial: async () => new Talk(connect(parseAddress(controller.address))) },
+        { id, names: 1000, clientId, dial: async () => new Talk(connect(parseAddress(controller.address))) },
         profile,
         mutate,
         said,

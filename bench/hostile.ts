@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect as tlsConnect } from 'node:tls';
 import { parseArgs } from 'node:util';
-import { analyse, compile, deviceProgram, type Program, planByRule } from '@distredge/core';
+import { analyse, compile, type Program, planByRule } from '@distredge/core';
 import {
   connect as connectCluster,
   createClusterAuthority,
@@ -58,19 +58,48 @@ interface Sample {
   readonly payload: Uint8Array;
 }
 
-const TOKEN = 'ab'.repeat(16);
-
-function samples(program: Program, version: number): readonly Sample[] {
-  const part = deviceProgram(program, 0).program;
-  const control = (message: object): Sample => {
-    return { kind: FrameKind.control, message, payload: Buffer.from(JSON.stringify(message)) };
+/** A transport, and whatever is said over it to `heard`: control messages, as JSON. */
+function recording(transport: Transport, heard: (payload: Uint8Array) => void): Transport {
+  return {
+    ...transport,
+    dial: async (address, handlers, options) => {
+      const link = await transport.dial(address, handlers, options);
+      const send: Link['send'] = (header, pieces) => {
+        if (header.kind === FrameKind.control) heard(Buffer.concat(pieces));
+        return link.send(header, pieces);
+      };
+      return new Proxy(link, {
+        get: (target, name) => {
+          const value: unknown = name === 'send' ? send : Reflect.get(target, name, target);
+          return typeof value === 'function' ? value.bind(target) : value;
+        },
+      });
+    },
   };
+}
+
+/** Frames as they should be: what a requester says to the provider at this address, and what others might. */
+async function samples(program: Program, transport: Transport, address: string): Promise<readonly Sample[]> {
+  const said: Sample[] = [];
+  const control = (payload: Uint8Array): Sample => ({
+    kind: FrameKind.control,
+    message: JSON.parse(Buffer.from(payload).toString()) as object,
+    payload: Uint8Array.from(payload),
+  });
+  const cluster = await connectCluster(program, {
+    transport: recording(transport, (payload) => said.push(control(payload))),
+    addresses: [address],
+  });
+  await cluster.trace();
+  await cluster.close();
+  const [{ version }, { token }] = said.map(({ message }) => message) as [{ version: number }, { token: string }];
+  const others = [
+    { type: 'peer', version, token, to: 0, device: 1 },
+    { type: 'failed', error: { code: 'INTERNAL', message: 'x' } },
+  ].map((message) => control(Buffer.from(JSON.stringify(message))));
   return [
-    control({ type: 'hello', version }),
-    control({ type: 'prepare', token: TOKEN, peers: ['127.0.0.1:1'], requestMs: 60_000, program: part }),
-    control({ type: 'peer', version, token: TOKEN, to: 0, device: 1 }),
-    control({ type: 'trace' }),
-    control({ type: 'failed', error: { code: 'INTERNAL', message: 'x' } }),
+    ...said,
+    ...others,
     { kind: FrameKind.data, payload: new Uint8Array(256) },
     { kind: FrameKind.blob, payload: new Uint8Array(256) },
     { kind: FrameKind.ping, payload: new Uint8Array(0) },
@@ -207,7 +236,6 @@ for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
 const work = await Work.create(SEED, 1);
 const analysis = analyse(work.graph);
 const program = compile(work.graph, planByRule(analysis, { volumes: 3, weights: [1] }), analysis);
-const list = samples(program, 1);
 
 /** Whether a provider still computes an image, and computes it right. */
 async function stillServes(transport: Transport, address: string): Promise<void> {
@@ -219,6 +247,8 @@ async function stillServes(transport: Transport, address: string): Promise<void>
 const memory = createMemoryTransport();
 const behind = new Tally();
 const inMemory = await provide(memory, 'provider', behind);
+const list = await samples(program, memory, 'provider');
+behind.counts.clear();
 await campaign('frames with sound headers', Math.round(FRAMES * 0.98), behind, WIDTH, () =>
   attackLink(memory, 'provider', list, FRAMES),
 );
