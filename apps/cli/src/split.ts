@@ -25,8 +25,10 @@ import {
   connect,
   createTcpTransport,
   createWholeModel,
+  createWholeRunner,
   runWholeModel,
   type WholeModel,
+  type WholeRunner,
 } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import { compareBehindJumps, compareOutput, type Difference, isExact } from './compare.js';
@@ -162,6 +164,26 @@ export function runUnsplit(model: ModelFile, inputs: Tensors): Promise<Tensors> 
   return shown('running the unsplit model', async () => {
     try {
       return { ...(await runWholeModel(unsplit(model), inputs)).outputs };
+    } catch (error) {
+      throw unsplitError(error, model);
+    }
+  });
+}
+
+const runners = new WeakMap<ModelFile, WholeRunner>();
+
+/** As `runUnsplit`, for image after image: the model stays loaded between them for a while, and at most until the command ends. */
+export function runUnsplitAgain(model: ModelFile, inputs: Tensors): Promise<Tensors> {
+  return shown('running the unsplit model', async () => {
+    try {
+      let runner = runners.get(model);
+      if (runner === undefined) {
+        const made = createWholeRunner(unsplit(model));
+        runners.set(model, made);
+        onEnd(() => made.close());
+        runner = made;
+      }
+      return { ...(await runner.run(inputs)).outputs };
     } catch (error) {
       throw unsplitError(error, model);
     }

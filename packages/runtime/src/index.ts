@@ -15,7 +15,7 @@ export { ENGINE_NAME } from './engine/ort-session.js';
 export { createOrtWorkerEngine } from './engine/ort-worker.js';
 export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
-export { runWholeModel } from './engine/whole-run.js';
+export { createWholeRunner, runWholeModel, type WholeRunner } from './engine/whole-run.js';
 export { FALLS_BACK } from './falls-back.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
 export {

@@ -4,7 +4,7 @@ import { type Controller, type ControllerOptions, type PlanFunction, startContro
 import { onEnd } from '../lifecycle.js';
 import type { ModelFile, ModelOptions } from '../model-file.js';
 import { PlannerWorker } from '../planner-worker.js';
-import { runUnsplit } from '../split.js';
+import { runUnsplitAgain } from '../split.js';
 
 /** How long a plan may be searched for while images wait for it, in ms. */
 const URGENT_MS = 80;
@@ -34,7 +34,7 @@ export function servedBy(
   const { name, bytes, graph } = model;
   return {
     model: { name, bytes, graph, analysis, workload: workloadOf(analysis, name), shapes, size },
-    whole: (inputs) => runUnsplit(model, inputs as Record<string, Tensor>),
+    whole: (inputs) => runUnsplitAgain(model, inputs as Record<string, Tensor>),
   };
 }
 

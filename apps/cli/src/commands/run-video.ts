@@ -18,7 +18,7 @@ import { type ImageSlot, imageSlot, tensorForImage } from '../image/tensor-for.j
 import { onEnd } from '../lifecycle.js';
 import type { ModelFile } from '../model-file.js';
 import { ms, Progress, plain, print, printJson, styled } from '../output.js';
-import { compileAs, type Division, inputsFor, prepare, runUnsplit, type Tensors } from '../split.js';
+import { compileAs, type Division, inputsFor, prepare, runUnsplitAgain, type Tensors } from '../split.js';
 import { summarise } from '../summary.js';
 import { writeOutputs } from '../write-outputs.js';
 
@@ -137,7 +137,7 @@ async function connectLasting(
     silenceMs: 3000,
     programsFor: shares,
     whole: (inputs) => {
-      if (options.fallback) return runUnsplit(model, inputs);
+      if (options.fallback) return runUnsplitAgain(model, inputs);
       throw new DistrEdgeError('PROVIDER_LOST', 'no provider is left', { where: addresses.join(', ') });
     },
     report,

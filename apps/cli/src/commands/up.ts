@@ -28,7 +28,7 @@ import { compareOutput, type Difference, isExact } from '../compare.js';
 import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
 import { modelOptions, normalization, seconds, wholeNumber, withShapes } from '../options.js';
 import { describeError, ms, plain, print, styled } from '../output.js';
-import { inputsFor, runUnsplit, type Tensors, tensorOf } from '../split.js';
+import { inputsFor, runUnsplitAgain, type Tensors, tensorOf } from '../split.js';
 import { summarise } from '../summary.js';
 import { version } from '../version.js';
 
@@ -229,6 +229,6 @@ async function answer(
 }
 
 async function compared(model: ModelFile, inputs: Tensors, outputs: Readonly<Tensors>): Promise<Difference[]> {
-  const expected = await runUnsplit(model, inputs);
+  const expected = await runUnsplitAgain(model, inputs);
   return model.graph.outputs.map((name) => compareOutput(name, tensorOf(expected, name), tensorOf(outputs, name)));
 }
