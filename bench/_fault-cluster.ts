@@ -13,23 +13,13 @@ import {
   type Tensor,
 } from '@distredge/core';
 import { createWholeModel, type WholeModel } from '@distredge/runtime';
+import { seeded } from './_seeded.js';
 
 /** Tests run this from its source, benchmarks from its build. */
 const ROOT = import.meta.url.endsWith('.ts') ? '..' : '../..';
 const MAIN = fileURLToPath(new URL(`${ROOT}/apps/cli/dist/main.js`, import.meta.url));
 /** A provider's process may take so long to come up on a busy machine. */
 const START_MS = 30_000;
-
-/** Numbers in [0, 1) that depend on the seed alone (mulberry32). */
-export function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 export function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
@@ -137,11 +127,23 @@ process.on('exit', () => {
   for (const child of children) child.kill('SIGKILL');
 });
 
+export interface HurtOptions {
+  /** Further arguments of `distredge provider`. */
+  readonly args?: readonly string[];
+  /** On top of this process's environment. */
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A provider in a process of its own, behind a wire that can be cut. */
 export class HurtProvider {
+  readonly #options: HurtOptions;
   #child: ChildProcess | undefined;
   #behind = '127.0.0.1:0';
   readonly #wire = new Wire();
+
+  constructor(options: HurtOptions = {}) {
+    this.#options = options;
+  }
 
   /** The address for requesters and other devices. */
   get address(): string {
@@ -154,8 +156,10 @@ export class HurtProvider {
 
   /** Starts it, at the address that it had before. */
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [MAIN, 'provider', '--listen', this.#behind, '--child'], {
+    const { args = [], env = {} } = this.#options;
+    const child = spawn(process.execPath, [MAIN, 'provider', '--listen', this.#behind, '--child', ...args], {
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+      env: { ...process.env, ...env },
     });
     children.add(child);
     child.once('exit', () => children.delete(child));
@@ -171,9 +175,15 @@ export class HurtProvider {
     await this.#wire.open(this.#behind);
   }
 
+  /** Whether its process has ended. */
+  get over(): boolean {
+    const child = this.#child;
+    return child === undefined || child.exitCode !== null || child.signalCode !== null;
+  }
+
   async kill(): Promise<void> {
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child === undefined || this.over) return;
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;

@@ -1,7 +1,8 @@
 /** A stream of images over local providers while they are killed, frozen and cut off at random moments. */
 import { analyse, compile, type Program, planByRule } from '@distredge/core';
 import { connectResilient, createTcpTransport, type Turn } from '@distredge/runtime';
-import { HurtProvider, seeded, sleep, Work } from './_fault-cluster.js';
+import { HurtProvider, sleep, Work } from './_fault-cluster.js';
+import { seeded } from './_seeded.js';
 
 type Kind = 'kill' | 'freeze' | 'cut';
 

@@ -1,5 +1,6 @@
 /** What attacks are made of: seeded mutations of bytes and JSON, counts of what came of them, and campaigns that watch memory. */
-import { seeded, sleep } from './_fault-cluster.js';
+import { sleep } from './_fault-cluster.js';
+import { seeded } from './_seeded.js';
 
 /** A connection that is not over, or a question that is not answered, after this long hangs. */
 export const HUNG_MS = 60_000;

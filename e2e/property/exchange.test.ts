@@ -20,9 +20,9 @@ import {
 } from '@distredge/core';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { seeded } from '../../bench/_seeded.js';
 import { intersect, isEmpty, subtract } from '../../packages/core/src/rows/range.js';
 import { check, TIMEOUT_MS } from './check.js';
-import { seeded } from './choices.js';
 import { buildGraph, graphRecipe } from './random-graph.js';
 import { allParts, buildPlan, planRecipe, shuffled } from './random-plan.js';
 

@@ -3,6 +3,7 @@
  * shapes are computed by whoever adds a node, apart from the product's own inference.
  */
 import { floatTensor, intTensor, type Tensor } from '@distredge/core';
+import { seeded } from '../../bench/_seeded.js';
 import { type AttributeValue, attributeProto } from '../../packages/core/src/graph/graph.js';
 import {
   AttributeType,
@@ -12,7 +13,6 @@ import {
 } from '../../packages/core/src/onnx/proto.js';
 import { dtypeNumber, protoOf } from '../../packages/core/src/onnx/tensor-proto.js';
 import { encodeModelProto } from '../../packages/core/src/onnx/wire.js';
-import { seeded } from './choices.js';
 
 export interface Value {
   readonly name: string;

@@ -17,9 +17,9 @@ import {
   weightedParts,
 } from '@distredge/core';
 import fc from 'fast-check';
+import { seeded } from '../../bench/_seeded.js';
 import { reads, typeOf } from '../../packages/core/src/graph/graph.js';
 import { channelChain, firstFullyConnected } from '../../packages/core/src/rows/dependence.js';
-import { seeded } from './choices.js';
 
 interface PartRecipe {
   readonly device: number;

@@ -16,7 +16,7 @@ import {
   type Tensor,
 } from '@distredge/core';
 import { createOrtEngine, createWholeModel, type Engine } from '@distredge/runtime';
-import { seeded } from './choices.js';
+import { seeded } from '../../bench/_seeded.js';
 import type { RandomModel } from './model-writer.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;

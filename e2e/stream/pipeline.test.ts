@@ -12,8 +12,8 @@ import {
 } from '@distredge/runtime';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { seeded } from '../../bench/_seeded.js';
 import { check, TIMEOUT_MS } from '../property/check.js';
-import { seeded } from '../property/choices.js';
 import type { RandomModel } from '../property/model-writer.js';
 import { buildGraph, graphRecipe } from '../property/random-graph.js';
 import { buildPlan, planRecipe } from '../property/random-plan.js';

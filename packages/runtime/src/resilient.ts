@@ -8,7 +8,7 @@ import { Absent } from './absent.js';
 import { answers } from './probe.js';
 import { within } from './protocol.js';
 import { type Cluster, type ConnectOptions, tryConnect } from './requester.js';
-import { type Clock, Pace, race, SYSTEM_CLOCK } from './straggler.js';
+import { type Clock, Credit, Pace, race, SYSTEM_CLOCK } from './straggler.js';
 import { freeLane, type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
@@ -124,6 +124,7 @@ class Resilient implements ResilientCluster {
   /** Images that wait for that turn or have it, and what they take. */
   #queued = 0;
   readonly #wholePace = new Pace();
+  readonly #credit = new Credit();
   /** Whether the last image that was late could not be run whole. */
   #noWhole = false;
   #reason: Error = new DistrEdgeError('PROVIDER_LOST', 'no device is there');
@@ -178,7 +179,9 @@ class Resilient implements ResilientCluster {
   /** Runs an image on a program in which it has taken a place. */
   async #on(running: Running, inputs: Tensors): Promise<Record<string, Tensor>> {
     try {
-      return await running.cluster.infer(inputs);
+      const outputs = await running.cluster.infer(inputs);
+      this.#credit.earn();
+      return outputs;
     } catch (error) {
       if (!(error instanceof DistrEdgeError && CALLERS_FAULT.has(error.code))) this.#failed(running, error);
       throw error;
@@ -196,11 +199,12 @@ class Resilient implements ResilientCluster {
       pace: running.pace,
       clock,
       elsewhereMs: () => {
-        if (this.#ending.signal.aborted) return undefined;
+        if (this.#ending.signal.aborted || !this.#credit.some) return undefined;
         other = this.#beside(running);
         return other === undefined ? this.#wholeMs(running) : other.pace.expected;
       },
       begunAgain: (ms) => {
+        this.#credit.spend();
         const devices = running.cluster.owing.map((index) => running.devices[index] as number);
         const on = other?.devices ?? [];
         report({ type: 'late', devices, on, ms, expectedMs: running.pace.expected ?? 0 });

@@ -1,7 +1,7 @@
 /** When an image is late, when it is begun again, and whose result counts; by a clock that goes when it is told to. */
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from './fixtures.js';
-import { Pace, race } from './straggler.js';
+import { Credit, Pace, race } from './straggler.js';
 
 /** A pace of images that took 10 ms, some a little more or less. */
 function steady(more: readonly number[] = []): Pace {
@@ -57,7 +57,7 @@ describe('a pace', () => {
     for (let count = 0; count < 11; count++) pace.add(10);
     expect([pace.expected, pace.lateAfter]).toEqual([10, undefined]);
     pace.add(10);
-    expect([pace.expected, pace.lateAfter]).toEqual([10, 13]);
+    expect([pace.expected, pace.lateAfter]).toEqual([10, 15]);
   });
 
   it('calls nothing late that is within the spread', () => {
@@ -80,7 +80,23 @@ describe('a pace', () => {
     const pace = steady();
     for (let count = 0; count < 200; count++) pace.add(50);
     expect(pace.expected).toBe(50);
-    expect(pace.lateAfter).toBe(60);
+    expect(pace.lateAfter).toBe(75);
+  });
+});
+
+describe('credit', () => {
+  it('is for a few images in a row, and for one in eight in the long run', () => {
+    const credit = new Credit();
+    let [begun, of] = [0, 0];
+    for (; credit.some; begun++) credit.spend();
+    expect(begun).toBe(16);
+    for (begun = 0; of < 8000; of++) {
+      credit.earn();
+      if (!credit.some) continue;
+      credit.spend();
+      begun += 1;
+    }
+    expect(begun).toBe(1000);
   });
 });
 
@@ -95,20 +111,20 @@ describe('an image', () => {
     expect(clock.waiting).toBe(0);
   });
 
-  it('is begun again when it is as late as that would take', async () => {
-    const { clock, first, second, story, result, over } = scene(steady(), 40);
-    clock.go(49);
+  it('is begun again when it is half as late again as that would take', async () => {
+    const { clock, first, second, story, result, over } = scene(steady(), 40.2);
+    clock.go(69);
     expect(story).toEqual([]);
     clock.go(1);
-    expect(story).toEqual(['again after 50']);
+    expect(story).toEqual(['again after 70']);
     expect(over()).toBe(false);
-    clock.go(30);
+    clock.go(10);
     second.resolve('b');
     expect(await result).toBe('b');
     expect(over()).toBe(true);
     first.resolve('a');
     await settled();
-    expect(story).toEqual(['again after 50', 'second after 80']);
+    expect(story).toEqual(['again after 70', 'second after 80']);
     expect(clock.waiting).toBe(0);
   });
 
@@ -137,22 +153,22 @@ describe('an image', () => {
   });
 
   it('that comes first after all counts, and the other result is dropped', async () => {
-    const { clock, first, second, story, result } = scene(steady(), 20);
-    clock.go(35);
+    const { clock, first, second, story, result } = scene(steady(), 20.1);
+    clock.go(45);
     first.resolve('a');
     expect(await result).toBe('a');
     second.resolve('b');
     await settled();
-    expect(story).toEqual(['again after 30', 'first after 35']);
+    expect(story).toEqual(['again after 40', 'first after 45']);
   });
 
   it('is remembered with what it took, also where it was overtaken', async () => {
     const pace = steady([200, 200, 200]);
     const { clock, first, second, result } = scene(pace, 20);
-    clock.go(40);
+    clock.go(50);
     second.resolve('b');
     await result;
-    clock.go(260);
+    clock.go(250);
     first.resolve('a');
     await settled();
     expect(pace.remaining(150)).toBe(75);
@@ -168,13 +184,13 @@ describe('an image', () => {
 
   it('is finished by whoever is left when one of both fails', async () => {
     const one = scene(steady(), 20);
-    one.clock.go(40);
+    one.clock.go(50);
     one.first.reject(new Error('lost'));
     await settled();
     one.second.resolve('b');
     expect(await one.result).toBe('b');
     const other = scene(steady(), 20);
-    other.clock.go(40);
+    other.clock.go(50);
     other.second.reject(new Error('no room'));
     await settled();
     other.first.resolve('a');
@@ -183,7 +199,7 @@ describe('an image', () => {
 
   it('fails with the first error when both fail', async () => {
     const { clock, first, second, result } = scene(steady(), 20);
-    clock.go(40);
+    clock.go(50);
     second.reject(new Error('no room'));
     first.reject(new Error('lost'));
     await expect(result).rejects.toThrow('lost');

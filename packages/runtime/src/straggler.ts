@@ -1,11 +1,11 @@
 /**
  * Stragglers: whether an image is late, and whether it pays to begin it again elsewhere. What images take is known from those
  * before, as their median and spread. One that is late by more than its spread is begun again where that is expected to be done
- * sooner than what is still to be waited for; the result that is there first counts, the other one is dropped.
+ * clearly sooner than what is still to be waited for; the result that is there first counts, the other one is dropped.
  *
  * How long a late image will still take nobody knows. Where enough images have been as late before, it is what those took on
- * average; otherwise as long as it is late already. So an image that is late for the first time costs at most twice what the
- * better choice would have, whichever that was.
+ * average; otherwise as long as it is late already. So an image that is late for the first time takes little more than twice as
+ * long as it would have by the better choice, whichever that was.
  */
 
 /** Tells the time, in ms that never go back, and calls after some ms until the returned function is called. */
@@ -28,8 +28,13 @@ const WINDOW = 128;
 const LEAST_SAMPLES = 12;
 /** Spreads beyond the median from which on an image is late, and what that is at least: a share of the median, and ms. */
 const LATE_SPREADS = 4;
-const LATE_SHARE = 0.2;
+const LATE_SHARE = 0.5;
 const LATE_MS = 3;
+/** An image is begun again where it is expected to be done there in this share of the time that is left here: it costs others. */
+const PAYS_SHARE = 0.67;
+/** Images that may be begun again: one for so many that are done, and so many in a row. */
+const CREDIT_EACH = 1 / 8;
+const MOST_CREDIT = 16;
 /** Median distance to the median, to standard deviation. */
 const TO_DEVIATION = 1.4826;
 /** So many images that were as late tell what such images take. */
@@ -90,6 +95,28 @@ export class Pace {
   }
 }
 
+/**
+ * How many images may be begun again. Where most are late, all of them twice would make all of them later; a device that is
+ * slow for good is for planning anew, not for this.
+ */
+export class Credit {
+  #left = MOST_CREDIT;
+
+  get some(): boolean {
+    return this.#left >= 1;
+  }
+
+  /** An image is done. */
+  earn(): void {
+    this.#left = Math.min(MOST_CREDIT, this.#left + CREDIT_EACH);
+  }
+
+  /** An image is begun again. */
+  spend(): void {
+    this.#left -= 1;
+  }
+}
+
 function middle(sorted: readonly number[]): number {
   return sorted[sorted.length >> 1] ?? 0;
 }
@@ -138,9 +165,9 @@ export function race<T>({ first, pace, clock, elsewhereMs, again, begunAgain, do
     const look = (): void => {
       if (over || twice) return;
       const ms = clock.now() - started;
-      const [left, cost] = [pace.remaining(ms), elsewhereMs()];
+      const [left, cost] = [PAYS_SHARE * pace.remaining(ms), elsewhereMs()];
       if (cost === undefined || left < cost) {
-        const wait = cost === undefined ? LATEST_LOOK_MS : cost - left;
+        const wait = cost === undefined ? LATEST_LOOK_MS : (cost - left) / PAYS_SHARE;
         cancel = clock.after(Math.min(LATEST_LOOK_MS, Math.max(SOONEST_LOOK_MS, wait)), look);
         return;
       }
