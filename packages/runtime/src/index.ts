@@ -51,6 +51,7 @@ export {
   type JoinServer,
   type JoinServerOptions,
   joinCluster,
+  keepRenewed,
   loadIdentity,
   type PeerIdentity,
   type Revocations,

@@ -22,9 +22,9 @@ export interface Gate {
 
 /** What a code's end is told by. */
 function sentence(event: JoinEvent): string {
-  return event.type === 'joined'
-    ? `${event.deviceName} at ${event.remote} has joined (${event.deviceId})`
-    : `${event.remote} was refused: ${event.message}`;
+  if (event.type === 'refused') return `${event.remote} was refused: ${event.message}`;
+  const what = event.type === 'joined' ? 'has joined' : 'has a new certificate';
+  return `${event.deviceName} at ${event.remote} ${what} (${event.deviceId})`;
 }
 
 /** Opens the authority of a cluster, or founds the cluster. */
@@ -46,7 +46,7 @@ export async function openGate(cluster: string): Promise<Gate> {
         onEvent: (event) => {
           log(sentence(event));
           // A code that is used up, or that too many guesses ended, lets nobody in any more.
-          if (event.type === 'joined' || event.reason === 'code-dead') next();
+          if (event.type === 'joined' || (event.type === 'refused' && event.reason === 'code-dead')) next();
         },
       });
       await answerRevocations(cluster, authority, log);

@@ -28,7 +28,7 @@ export async function inOrder<T>(
       const next = await Promise.race([source.next(), failed]);
       if (next.done === true) break;
       const result = next.value();
-      const ended = result.then(
+      const ended: Promise<unknown> = result.then(
         () => running.delete(ended),
         () => running.delete(ended),
       );

@@ -1,4 +1,5 @@
 /** `distredge join`: makes this machine a device of a cluster, until it is told to stop. */
+import { X509Certificate } from 'node:crypto';
 import { hostname, totalmem } from 'node:os';
 import {
   createOrtEngine,
@@ -9,6 +10,7 @@ import {
   type Identity,
   isLoopback,
   joinCluster,
+  keepRenewed,
   makeWritable,
   measureProfile,
   parseAddress,
@@ -131,6 +133,7 @@ async function join(address: string, options: Options): Promise<void> {
     log,
   });
   onEnd(() => agent.close());
+  if (identity !== undefined) renew(identity, address, options.folder, log);
   if (json)
     jsonLine('joined', {
       id,
@@ -144,4 +147,22 @@ async function join(address: string, options: Options): Promise<void> {
       `joined cluster '${plain(identity?.clusterName ?? cluster)}' at ${plain(endpoint.name)} as ${plain(identity?.deviceName ?? name)} (${ENGINE_NAME}); Ctrl-C leaves it`,
     );
   await new Promise(() => undefined);
+}
+
+/** Has this device's certificate renewed before it ends, as long as the command runs. */
+function renew(identity: Identity, address: string, folder: string, log: (line: string) => void): void {
+  const stop = keepRenewed(identity, {
+    address: joinAddress(address),
+    folder,
+    onRenewed: (expires) => log(`this device has a new certificate, until ${new Date(expires).toISOString()}`),
+    onFailed: (error) =>
+      log(
+        `the certificate of this device could not be renewed; it ends on ${certificateEnd(identity)}: ${error instanceof Error ? error.message : String(error)}`,
+      ),
+  });
+  onEnd(async () => stop());
+}
+
+function certificateEnd({ certificate }: Identity): string {
+  return new Date(new X509Certificate(certificate).validTo).toISOString();
 }

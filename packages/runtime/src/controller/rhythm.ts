@@ -4,6 +4,9 @@
  */
 import { DriftWatch } from './drift.js';
 
+/** Intervals are uneven: they are something else when they changed by this share. */
+const CHANGED = 0.5;
+
 export class Rhythm {
   #drift: DriftWatch;
   readonly #window: number | undefined;
@@ -18,7 +21,7 @@ export class Rhythm {
 
   #newWatch(): DriftWatch {
     // Nothing is predicted: intervals are compared with themselves.
-    return new DriftWatch([], Number.MAX_VALUE, { window: this.#window });
+    return new DriftWatch([], Number.MAX_VALUE, { window: this.#window, threshold: CHANGED });
   }
 
   /**

@@ -176,6 +176,8 @@ async function listen(
     }
   });
 
+  // Who dials from now on sees the new certificate; links that are open go on.
+  const stop = identity.onRenewed(() => tls.setSecureContext(tlsOptionsFor(identity)));
   const server = createNetServer({ allowHalfOpen: true, noDelay: true }, (raw) => {
     const remote = remoteOf(raw);
     raw.on('error', () => {});
@@ -197,6 +199,7 @@ async function listen(
     address: taken,
     close: () => {
       closing ??= closeServer(server, () => {
+        stop();
         for (const raw of young.values()) raw.resetAndDestroy();
         for (const link of links) link.close();
       });

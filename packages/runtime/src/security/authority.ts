@@ -6,7 +6,7 @@ import { randomBytes, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
 import * as z from 'zod';
-import type { ClusterAuthority, Identity, IssuedDevice, JoinCode, Role } from './contract.js';
+import type { ClusterAuthority, Identity, IssuedDevice, JoinCode, PeerIdentity, Role } from './contract.js';
 import { makePrivateFolder, readPrivateFile, writePrivateFile } from './files.js';
 import { loadIdentity, saveIdentity } from './identity.js';
 import { CodeBook } from './join-code.js';
@@ -25,8 +25,11 @@ import {
 
 const CA_DAYS = 7300;
 const MEMBER_DAYS = 730;
+/** Certificates of one device that have not ended, at most: one that did not hear of its new one asks again. */
+const MAX_CURRENT = 8;
+const DAY_MS = 86_400_000;
 /** The controller's own certificate is replaced at a start this long before it ends. */
-const RENEW_MS: number = 60 * 86_400_000;
+const RENEW_MS: number = 60 * DAY_MS;
 
 interface AuthorityRecord {
   readonly version: 1;
@@ -82,12 +85,13 @@ export interface Admission {
 }
 
 /**
- * Opens the authority kept in `folder`, or founds a cluster there. Throws `USAGE` where the folder holds a cluster of another
+ * Opens the authority kept in `folder`, or founds a cluster there. `memberMs`: how long certificates of devices last, by default two
+ * years. Throws `USAGE` where the folder holds a cluster of another
  * name, `IDENTITY_INVALID` where its files are damaged or open to others, `FILE` where they cannot be read or written.
  */
 export async function createClusterAuthority(
   folder: string,
-  options: { readonly clusterName: string },
+  options: { readonly clusterName: string; readonly memberMs?: number },
 ): Promise<ClusterAuthority> {
   const clusterName = checkName(options.clusterName, 'cluster');
   await makePrivateFolder(folder);
@@ -102,7 +106,14 @@ export async function createClusterAuthority(
   }
   const signer = { certificate: record.certificate, privateKey: await keyIn(folder, record.key) };
   const ledger = (await read(join(folder, 'devices.json'), ledgerSchema)) ?? NO_LEDGER;
-  const authority = new Authority(folder, record, signer, ledger, await controllerIdentity(folder, record, signer));
+  const authority = new Authority(
+    folder,
+    record,
+    signer,
+    ledger,
+    await controllerIdentity(folder, record, signer),
+    options.memberMs,
+  );
   await authority.repair();
   return authority;
 }
@@ -115,12 +126,21 @@ export class Authority implements ClusterAuthority {
   readonly codes: CodeBook = new CodeBook();
   readonly #folder: string;
   readonly signer: Signer;
+  readonly #memberMs: number;
   #ledger: Ledger;
   /** The last change of ledger or list; changes go one after another. */
   #changed: Promise<unknown> = Promise.resolve();
 
-  constructor(folder: string, record: AuthorityRecord, signer: Signer, ledger: Ledger, identity: Identity) {
+  constructor(
+    folder: string,
+    record: AuthorityRecord,
+    signer: Signer,
+    ledger: Ledger,
+    identity: Identity,
+    memberMs: number = MEMBER_DAYS * DAY_MS,
+  ) {
     this.#folder = folder;
+    this.#memberMs = memberMs;
     this.signer = signer;
     this.#ledger = ledger;
     this.clusterName = record.clusterName;
@@ -136,23 +156,65 @@ export class Authority implements ClusterAuthority {
   admit(request: string, name: string): Promise<Admission> {
     return this.#change(async () => {
       const deviceName = checkName(name, 'device');
-      const deviceId = randomBytes(8).toString('hex');
-      const uri = memberUri(this.clusterId, 'device', deviceId);
-      const publicKey = await keyOfRequest(request);
-      const certificate = await issueCertificate(this.signer, { name: deviceName, uri, publicKey, days: MEMBER_DAYS });
-      const issued = Date.now();
-      const expires = issued + MEMBER_DAYS * 86_400_000;
-      const entry = { serial: serialOf(certificate), deviceId, deviceName, issued, expires, revoked: false };
-      const ledger = { ...this.#ledger, issued: [...this.#ledger.issued, entry] };
-      // First on disk: a certificate that nobody knows of could not be revoked.
-      await this.#writeLedger(ledger);
-      this.#ledger = ledger;
-      return { deviceId, certificate };
+      return this.#issue(request, { deviceId: randomBytes(8).toString('hex'), deviceName }, this.#ledger.issued);
     });
   }
 
+  /**
+   * Issues a device its next certificate, for the key in its request (PEM). `peer`: who it is by the certificate that it has now, which
+   * must be one that was issued here, not revoked and not ended. Throws `JOIN_REFUSED`, `FILE`.
+   */
+  renew(request: string, peer: PeerIdentity): Promise<Admission & { readonly deviceName: string }> {
+    return this.#change(async () => {
+      const { issued } = this.#ledger;
+      const own = issued.find(({ serial, deviceId }) => serial === peer.serial && deviceId === peer.deviceId);
+      if (own === undefined || own.revoked || own.expires <= Date.now()) {
+        throw new DistrEdgeError('JOIN_REFUSED', 'This certificate cannot be renewed', {
+          where: peer.deviceId,
+          expected: 'a certificate that this cluster issued, and that is neither revoked nor ended',
+          got: own === undefined ? 'an unknown one' : own.revoked ? 'a revoked one' : 'one that has ended',
+          hint: 'the device has to join again, with a new code',
+        });
+      }
+      const current = issued.filter(({ deviceId, expires }) => deviceId === own.deviceId && expires > Date.now());
+      if (current.length >= MAX_CURRENT) {
+        throw new DistrEdgeError('JOIN_REFUSED', 'The device has several new certificates already', {
+          where: peer.deviceId,
+          expected: `fewer than ${MAX_CURRENT} that have not ended`,
+          hint: 'revoke it, and let it join again, if this is not its doing',
+        });
+      }
+      // Of its certificates that have ended nobody needs to know any more.
+      const kept = issued.filter(({ deviceId, expires }) => deviceId !== own.deviceId || expires > Date.now());
+      const { deviceId, deviceName } = own;
+      return { ...(await this.#issue(request, { deviceId, deviceName }, kept)), deviceName };
+    });
+  }
+
+  /** Issues a certificate and enters it after those that are `known`. */
+  async #issue(
+    request: string,
+    { deviceId, deviceName }: Pick<LedgerEntry, 'deviceId' | 'deviceName'>,
+    known: readonly LedgerEntry[],
+  ): Promise<Admission> {
+    const uri = memberUri(this.clusterId, 'device', deviceId);
+    const publicKey = await keyOfRequest(request);
+    const facts = { name: deviceName, uri, publicKey, days: this.#memberMs / DAY_MS };
+    const certificate = await issueCertificate(this.signer, facts);
+    const issued = Date.now();
+    const expires = issued + this.#memberMs;
+    const entry = { serial: serialOf(certificate), deviceId, deviceName, issued, expires, revoked: false };
+    const ledger = { ...this.#ledger, issued: [...known, entry] };
+    // First on disk: a certificate that nobody knows of could not be revoked.
+    await this.#writeLedger(ledger);
+    this.#ledger = ledger;
+    return { deviceId, certificate };
+  }
+
   devices(): readonly IssuedDevice[] {
-    return this.#ledger.issued.map(({ serial: _, ...device }) => device);
+    const last = new Map<string, IssuedDevice>();
+    for (const { serial: _, ...device } of this.#ledger.issued) last.set(device.deviceId, device);
+    return [...last.values()];
   }
 
   revoke(deviceId: string): Promise<void> {

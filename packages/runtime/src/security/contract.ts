@@ -36,7 +36,7 @@ export interface Revocations {
   onChange(listener: () => void): () => void;
 }
 
-/** What a member of a cluster proves with who it is. */
+/** What a member of a cluster proves with who it is. Certificate and key are replaced when they are renewed; the rest stays. */
 export interface Identity {
   readonly clusterId: string;
   readonly clusterName: string;
@@ -51,6 +51,8 @@ export interface Identity {
   /** The cluster's CA certificate, PEM. */
   readonly ca: string;
   readonly revocations: Revocations;
+  /** Calls `listener` after every renewal, until the returned function is called. */
+  onRenewed(listener: () => void): () => void;
 }
 
 /** A code that lets one device join, once. */
@@ -61,7 +63,7 @@ export interface JoinCode {
   readonly expires: number;
 }
 
-/** A device that the authority has given a certificate. */
+/** A device that the authority has given a certificate, or several, one after another: this tells of the last. */
 export interface IssuedDevice {
   readonly deviceId: string;
   readonly deviceName: string;
@@ -88,6 +90,8 @@ export interface ClusterAuthority {
 /** What a join server tells of; `remote` is the address of the other end. */
 export type JoinEvent =
   | { readonly type: 'joined'; readonly remote: string; readonly deviceId: string; readonly deviceName: string }
+  /** A device has a new certificate in place of one that would end soon. */
+  | { readonly type: 'renewed'; readonly remote: string; readonly deviceId: string; readonly deviceName: string }
   | {
       readonly type: 'refused';
       readonly remote: string;
@@ -101,6 +105,10 @@ export type JoinEvent =
         | 'too-many-connections'
         | 'malformed'
         | 'deadline'
+        /** Wants a certificate renewed that is none of a device of this cluster, was revoked, or has ended. */
+        | 'no-member'
+        /** Wants a certificate renewed that does not end soon. */
+        | 'not-due'
         | 'connection'
         | 'failed';
       /** Why, for people. */
@@ -129,6 +137,15 @@ export interface JoinOptions {
   /** 1 to 64 letters, digits, blanks, dots, dashes or underscores. */
   readonly deviceName: string;
   /** Where to keep the identity; made where missing. */
+  readonly folder: string;
+  /** How long all of it may take, in ms. Default 20000. */
+  readonly deadlineMs?: number;
+}
+
+export interface RenewOptions {
+  /** Of the join server: `host:port`. */
+  readonly address: string;
+  /** Where the identity is kept. */
   readonly folder: string;
   /** How long all of it may take, in ms. Default 20000. */
   readonly deadlineMs?: number;

@@ -16,9 +16,13 @@ export interface TestCluster {
   remove(): Promise<void>;
 }
 
-export async function testCluster(clusterName = 'Test'): Promise<TestCluster> {
+/** `memberMs`: how long certificates of devices last. */
+export async function testCluster(clusterName = 'Test', memberMs?: number): Promise<TestCluster> {
   const folder = await mkdtemp(join(tmpdir(), 'distredge-security-'));
-  const authority = (await createClusterAuthority(join(folder, 'authority'), { clusterName })) as Authority;
+  const authority = (await createClusterAuthority(join(folder, 'authority'), {
+    clusterName,
+    ...(memberMs === undefined ? {} : { memberMs }),
+  })) as Authority;
   return {
     folder,
     authority,

@@ -7,7 +7,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
 import * as z from 'zod';
-import type { Identity } from './contract.js';
+import type { Identity, PeerIdentity, Role } from './contract.js';
 import { makePrivateFolder, readPrivateFile, writePrivateFile } from './files.js';
 import { clusterIdOf, memberOf } from './names.js';
 import { HeldRevocations } from './revocations.js';
@@ -34,11 +34,69 @@ const schema: z.ZodType<IdentityRecord & { readonly version: 1 }> = z.strictObje
   ca: pem,
 });
 
+/** The one implementation. */
+export class HeldIdentity implements Identity {
+  readonly clusterId: string;
+  readonly clusterName: string;
+  readonly deviceId: string;
+  readonly deviceName: string;
+  readonly role: Role;
+  certificate: string;
+  key: string;
+  readonly ca: string;
+  readonly revocations: HeldRevocations;
+  readonly #listeners: Set<() => void> = new Set();
+  readonly onRenewed: Identity['onRenewed'] = (listener) => {
+    const own = (): void => listener();
+    this.#listeners.add(own);
+    return () => {
+      this.#listeners.delete(own);
+    };
+  };
+
+  constructor(
+    record: IdentityRecord,
+    member: Pick<PeerIdentity, 'clusterId' | 'deviceId' | 'role'>,
+    revocations: HeldRevocations,
+  ) {
+    this.clusterId = member.clusterId;
+    this.deviceId = member.deviceId;
+    this.role = member.role;
+    this.clusterName = record.clusterName;
+    this.deviceName = record.deviceName;
+    this.ca = record.ca;
+    this.revocations = revocations;
+    this.certificate = record.certificate;
+    this.key = record.key;
+  }
+
+  /**
+   * Takes a new certificate of the same member over, and keeps it in `folder`. Throws `IDENTITY_INVALID` for any other one, and
+   * `FILE` where it cannot be kept: then the one before stays.
+   */
+  async renew(folder: string, certificate: string, key: string): Promise<void> {
+    const { clusterName, deviceName, ca } = this;
+    const record = { clusterName, deviceName, certificate, key, ca };
+    const file = join(folder, IDENTITY_FILE);
+    const next = identityOf(record, this.revocations, 'the new certificate');
+    if (next.clusterId !== this.clusterId || next.deviceId !== this.deviceId || next.role !== this.role)
+      throw invalid('the new certificate', `it is of ${next.role} ${next.deviceId}`, 'let the device join again');
+    await writePrivateFile(file, textOf(record));
+    this.certificate = certificate;
+    this.key = key;
+    for (const listener of [...this.#listeners]) listener();
+  }
+}
+
+function textOf(record: IdentityRecord): string {
+  return `${JSON.stringify({ version: 1, ...record }, undefined, 2)}\n`;
+}
+
 /**
  * Makes an identity of its parts, having checked that they belong together and are valid now. Throws `IDENTITY_INVALID`; `where`
  * says where the parts come from.
  */
-function identityOf(record: IdentityRecord, revocations: HeldRevocations, where: string): Identity {
+function identityOf(record: IdentityRecord, revocations: HeldRevocations, where: string): HeldIdentity {
   let certificate: X509Certificate;
   let ca: X509Certificate;
   let clusterId: string;
@@ -63,17 +121,7 @@ function identityOf(record: IdentityRecord, revocations: HeldRevocations, where:
   if (revocations.has(member.serial)) {
     throw invalid(where, `device ${member.deviceId} was revoked`, 'let the device join again, with a new code');
   }
-  return {
-    clusterId,
-    clusterName: record.clusterName,
-    deviceId: member.deviceId,
-    deviceName: record.deviceName,
-    role: member.role,
-    certificate: record.certificate,
-    key: record.key,
-    ca: record.ca,
-    revocations,
-  };
+  return new HeldIdentity(record, { ...member, clusterId }, revocations);
 }
 
 function checkDates(where: string, from: number, to: number): void {
@@ -101,7 +149,7 @@ export async function saveIdentity(folder: string, record: IdentityRecord, list 
   }
   if (list !== '') await revocations.offer(list);
   const identity = identityOf(record, revocations, file);
-  await writePrivateFile(file, `${JSON.stringify({ version: 1, ...record }, undefined, 2)}\n`);
+  await writePrivateFile(file, textOf(record));
   return identity;
 }
 

@@ -9,6 +9,12 @@
  * A proof is an HMAC with the code's key over keying material of this very TLS connection and the server's certificate. Whoever
  * stands between two TLS connections has different material on each, so a proof made for one is worth nothing on the other. The
  * device proves first: a stranger who connects to the controller learns nothing to guess on.
+ *
+ * A device that has a certificate of the cluster needs no code for the next one: on a connection on which both ends have shown
+ * theirs it says
+ *
+ *   device → controller   renew    a certificate request
+ *   controller → device   issued   as above
  */
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Duplex } from 'node:stream';
@@ -17,8 +23,9 @@ import * as z from 'zod';
 import type { ErrorFields } from '../protocol.js';
 import { MAX_CRL_BYTES } from './revocations.js';
 
-/** The application protocol of TLS. */
+/** The application protocols of TLS: to join, and to have one's certificate renewed. */
 export const JOIN_ALPN = 'distredge-join/1';
+export const RENEW_ALPN = 'distredge-renew/1';
 /** Label of the exported keying material. */
 export const EXPORTER_LABEL = 'EXPORTER-distredge-join';
 /** Largest message, in bytes; `issued` may carry a long revocation list. */
@@ -28,6 +35,8 @@ export const MAX_ISSUED_BYTES: number = MAX_CRL_BYTES + MAX_MESSAGE_BYTES;
 const hex32: z.ZodString = z.string().regex(/^[0-9a-f]{64}$/);
 const name: z.ZodString = z.string().min(1).max(64);
 const certificate: z.ZodString = z.string().max(16_384).startsWith('-----BEGIN CERTIFICATE');
+
+const certificateRequest: z.ZodString = z.string().max(8192).startsWith('-----BEGIN CERTIFICATE REQUEST');
 
 export interface Hello {
   readonly type: 'hello';
@@ -66,7 +75,7 @@ export interface Request {
 export const requestSchema: z.ZodType<Request> = z.strictObject({
   type: z.literal('request'),
   deviceName: name,
-  csr: z.string().max(8192).startsWith('-----BEGIN CERTIFICATE REQUEST'),
+  csr: certificateRequest,
 });
 
 export interface Issued {
@@ -79,6 +88,18 @@ export const issuedSchema: z.ZodType<Issued> = z.strictObject({
   type: z.literal('issued'),
   certificate,
   revocations: z.string().max(MAX_CRL_BYTES),
+});
+
+export interface Renew {
+  readonly type: 'renew';
+  readonly version: 1;
+  /** PEM. */
+  readonly csr: string;
+}
+export const renewSchema: z.ZodType<Renew> = z.strictObject({
+  type: z.literal('renew'),
+  version: z.literal(1),
+  csr: certificateRequest,
 });
 
 const refusedSchema: z.ZodType<{ readonly type: 'refused'; readonly error: ErrorFields }> = z.strictObject({

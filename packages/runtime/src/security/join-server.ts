@@ -1,6 +1,7 @@
 /**
  * The controller's end of joining. It listens for devices that have a code, over TLS with the controller's own certificate; until a
- * device has proven to know a code it is given nothing and costs next to nothing. `join-protocol.ts` says what is exchanged.
+ * device has proven to know a code it is given nothing and costs next to nothing. `join-protocol.ts` says what is exchanged. Devices
+ * that are members already have their certificates renewed here (`renewal-server.ts`).
  */
 import { constants, X509Certificate } from 'node:crypto';
 import { createServer as createNetServer, type Socket } from 'node:net';
@@ -20,10 +21,12 @@ import {
   JOIN_ALPN,
   Messages,
   proofOf,
+  RENEW_ALPN,
   requestSchema,
   sameProof,
 } from './join-protocol.js';
 import { checkName } from './names.js';
+import { serveRenewal } from './renewal-server.js';
 
 const DEFAULT_DEADLINE_MS = 20_000;
 /** How long the TLS handshake may take. */
@@ -46,7 +49,11 @@ export async function startJoinServer(options: JoinServerOptions): Promise<JoinS
     cert: identity.certificate,
     minVersion: 'TLSv1.3',
     maxVersion: 'TLSv1.3',
-    ALPNProtocols: [JOIN_ALPN],
+    ALPNProtocols: [JOIN_ALPN, RENEW_ALPN],
+    // Devices that join have no certificate yet; those that renew theirs are held to it by `serveRenewal`.
+    ca: identity.ca,
+    requestCert: true,
+    rejectUnauthorized: false,
     handshakeTimeout: Math.min(HANDSHAKE_MS, deadlineMs),
     secureOptions: constants.SSL_OP_NO_TICKET,
   });
@@ -55,13 +62,14 @@ export async function startJoinServer(options: JoinServerOptions): Promise<JoinS
     onEvent({ type: 'refused', remote: remoteOf(socket), reason: 'connection', message: `no TLS: ${error.message}` });
   });
   tls.on('secureConnection', (socket) => {
+    const [remote, source] = [remoteOf(socket), sourceOf(socket.remoteAddress)];
     const binding = { exported: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)), certificate };
-    void serveJoin(
-      { authority, limits, binding, deadlineMs, onEvent },
-      socket,
-      remoteOf(socket),
-      sourceOf(socket.remoteAddress),
-    ).then(() => {
+    const context = { authority, limits, binding, deadlineMs, onEvent };
+    const served =
+      socket.alpnProtocol === RENEW_ALPN
+        ? serveRenewal(context, socket, remote)
+        : serveJoin(context, socket, remote, source);
+    void served.then(() => {
       // In good order, so that the last message arrives; but not for long.
       const timer = setTimeout(() => socket.destroy(), FAREWELL_MS);
       socket.once('close', () => clearTimeout(timer));

@@ -44,3 +44,13 @@ export function memberOf(certificate: X509Certificate): PeerIdentity | undefined
   if (member === undefined) return undefined;
   return { ...member, serial: plainSerial(certificate.serialNumber), expires: Date.parse(certificate.validTo) };
 }
+
+/** When a member's certificate is to be renewed, in ms since the epoch: when a third of its time is left. */
+export function dueAt({ validFrom, validTo }: X509Certificate): number {
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  return to - (to - from) / 3;
+}
+
+export function isDue(certificate: X509Certificate): boolean {
+  return Date.now() >= dueAt(certificate);
+}
