@@ -45,14 +45,20 @@ const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
 const DEFAULT_BUDGET = 3;
 /** What a search that goes on takes each time, as a share of the first one. */
 const AGAIN = 0.5;
-/** A stretch of that length that made the plan faster by less than this share was the last one. */
+/** A stretch of that length that made the plan faster by less than this share was the last one … */
 const WORTH = 0.003;
+/** … unless fewer plans than this have been simulated: a machine that is slow or busy has hardly begun. */
+const LEAST_PLANS = 12_000;
+/** The same for classical plans, which are judged faster and need more of them. */
+const LEAST_CLASSICAL_PLANS = 60_000;
 /** Below this budget, in ms per device, the baselines are left out: their own searches would use most of it. */
 const BASELINES_FROM = 50;
 /** Most of the first search that looking for starts may take. */
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */
 const BASELINES_SHARE = 0.6;
+/** The same where the budget is less than the first search should have: most of it is then for the search. */
+const SHORT_BASELINES_SHARE = 0.35;
 
 interface Round {
   readonly survivors: number;
@@ -114,7 +120,8 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const context: MoveContext = { geometry, random, form, devices: byUse(geometry) };
   const watch = new Watch(options);
   const { lowerBoundMs = 0 } = options;
-  let pool = await firstPool(evaluator, options, budgetMs, first, watch);
+  const limits = { starts: STARTS_SHARE * first, baselines: baselinesShare(budgetMs, firstMs, count) * first };
+  let pool = await firstPool(evaluator, options, budgetMs, limits, watch);
   /** Anneals the best of the pool, round after round, until that share of the budget is used. */
   const search = async (rounds: readonly Round[], until: number): Promise<void> => {
     const began = evaluator.done;
@@ -139,12 +146,13 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   };
   const rounds = form.classical ? CLASSICAL_ROUNDS : ROUNDS;
   await search(rounds, first);
-  let until = first;
-  while (until < 1 && evaluator.done < 1) {
+  let end = first;
+  while (end < 1 && evaluator.done < 1) {
     const before = evaluator.bestMs;
-    until = Math.min(1, until + AGAIN * first);
-    await search(MORE_ROUNDS, until);
-    if (evaluator.bestMs > before * (1 - WORTH)) break;
+    end = Math.min(1, end + AGAIN * first);
+    await search(MORE_ROUNDS, end);
+    const least = form.classical ? LEAST_CLASSICAL_PLANS : LEAST_PLANS;
+    if (evaluator.bestMs > before * (1 - WORTH) && evaluator.evaluations >= least) break;
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
   return {
@@ -155,12 +163,21 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   };
 }
 
-/** The plans given, those of the baselines and the starts of the search itself, judged. */
+/** Share of the first search after which no baseline is asked any more; 0: none is asked. */
+function baselinesShare(budgetMs: number, firstMs: number, devices: number): number {
+  if (budgetMs / devices < BASELINES_FROM) return 0;
+  return budgetMs < firstMs ? SHORT_BASELINES_SHARE : BASELINES_SHARE;
+}
+
+/**
+ * The plans given, those of the baselines and the starts of the search itself, judged.
+ * @param until shares of the budget at which to stop looking for starts, and asking baselines
+ */
 async function firstPool(
   evaluator: Evaluator,
   { start: given = [], ...options }: AutoOptions,
   totalMs: number,
-  first: number,
+  until: { readonly starts: number; readonly baselines: number },
   watch: Watch,
 ): Promise<Entrant[]> {
   const { geometry, form } = evaluator;
@@ -186,15 +203,15 @@ async function firstPool(
       if (form.classical && !isClassical(state)) continue;
       pool.push({ state, cost: evaluator.cost(state), family });
       evaluator.look();
-      if (evaluator.done > STARTS_SHARE * first) break;
+      if (evaluator.done > until.starts) break;
       await watch.pause(evaluator);
     }
   }
-  if (totalMs / geometry.task.costs.length < BASELINES_FROM) return pool;
+  if (until.baselines === 0) return pool;
   for (const planner of [coedge, mednn, aofl, deeperthings]) {
     evaluator.look();
-    if (evaluator.done > BASELINES_SHARE * first) break;
-    const budgetMs = (BASELINES_SHARE * first - evaluator.done) * totalMs;
+    if (evaluator.done > until.baselines) break;
+    const budgetMs = (until.baselines - evaluator.done) * totalMs;
     const limit = budgetMs < Number.POSITIVE_INFINITY ? { budgetMs } : {};
     try {
       const { plan } = await planner.plan(geometry.task, {
