@@ -134,6 +134,13 @@ module.exports = {
       to: { path: 'node_modules/(aedes|mqtt)/' },
     },
     {
+      name: 'certificates-in-one-folder',
+      comment: 'Certificates are made and read in one place, so that one place is looked at when it matters.',
+      severity: 'error',
+      from: { pathNot: '^packages/runtime/src/security/' },
+      to: { path: 'node_modules/(@peculiar/|reflect-metadata/)' },
+    },
+    {
       name: 'cli-libraries-in-the-cli',
       comment: 'Options, image files and multicast DNS are the matter of the command line.',
       severity: 'error',

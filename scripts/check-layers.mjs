@@ -40,6 +40,8 @@ const planted = [
   ['packages/runtime/src/engine/e.ts', ['onnxruntime-node'], []],
   ['packages/runtime/src/controller/c.ts', ['aedes', 'mqtt'], []],
   ['packages/runtime/src/bad-broker.ts', ['aedes'], ['messaging-in-one-folder']],
+  ['packages/runtime/src/security/x.ts', ['@peculiar/x509', 'reflect-metadata'], []],
+  ['packages/runtime/src/bad-x509.ts', ['@peculiar/x509'], ['certificates-in-one-folder']],
   ['packages/runtime/src/bad-zoo.ts', ['type @distredge/zoo'], ['runtime-imports-core-only']],
   ['packages/runtime/src/bad-planner.ts', ['@distredge/planner'], ['runtime-imports-core-only']],
   ['packages/runtime/src/bad-engine.ts', ['onnxruntime-node'], ['inference-engine-in-one-folder']],

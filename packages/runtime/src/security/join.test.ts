@@ -189,6 +189,19 @@ async function attacker(address: string): Promise<TLSSocket> {
   return socket;
 }
 
+/** What a device that knows a code says first on this connection; `material`: the connection whose keying material its proof stands for. */
+async function helloOn(socket: TLSSocket, code: string, material: TLSSocket = socket): Promise<Buffer> {
+  const { id, key } = parseCode(code);
+  const certificate = material.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
+  const exported = material.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
+  return framed({
+    type: 'hello',
+    version: 1,
+    code: id,
+    proof: proofOf(await key(), 'device', { exported, certificate }),
+  });
+}
+
 const framed = (message: unknown): Buffer => {
   const body = Buffer.from(JSON.stringify(message));
   const head = Buffer.alloc(4);
@@ -208,12 +221,8 @@ async function guess(address: string): Promise<void> {
 it('a device that breaks off before it has its certificate may use its code again', async () => {
   const address = await serve();
   const { code } = cluster.authority.issueCode();
-  const { id, key } = parseCode(code);
   const socket = await attacker(address);
-  const certificate = socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
-  const exported = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
-  const proof = proofOf(await key(), 'device', { exported, certificate });
-  socket.write(framed({ type: 'hello', version: 1, code: id, proof }));
+  socket.write(await helloOn(socket, code));
   await once(socket, 'data');
   expect((await rejection(tryJoin(address, code), 'JOIN_REFUSED')).message).toContain('used already');
   socket.destroy();
@@ -293,21 +302,14 @@ describe('a machine in the middle', () => {
   it('cannot use a proof that it heard on another connection', async () => {
     const address = await serve();
     const { code } = cluster.authority.issueCode();
-    const { id, key } = parseCode(code);
     const first = await attacker(address);
-    const certificate = first.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
-    const proofOn = async (socket: TLSSocket): Promise<string> =>
-      proofOf(await key(), 'device', {
-        exported: socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0)),
-        certificate,
-      });
     const second = await attacker(address);
-    second.write(framed({ type: 'hello', version: 1, code: id, proof: await proofOn(first) }));
+    second.write(await helloOn(second, code, first));
     await told(1);
     expect(reasons()).toEqual(['wrong-code']);
     // The same, on its own connection, would have been right.
     const third = await attacker(address);
-    third.write(framed({ type: 'hello', version: 1, code: id, proof: await proofOn(third) }));
+    third.write(await helloOn(third, code));
     const [answer] = (await once(third, 'data')) as [Buffer];
     expect(answer.toString()).toContain('welcome');
   });
@@ -349,21 +351,15 @@ describe('a join server', () => {
     expect(reasons()).toEqual(['malformed']);
   });
 
-  it('refuses a request for a certificate that its key did not sign, or of another kind of key', async () => {
+  it('refuses a request for a certificate that is none', async () => {
     const address = await serve();
-    for (const csr of ['-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n']) {
-      const { code } = cluster.authority.issueCode();
-      const { id, key } = parseCode(code);
-      const socket = await attacker(address);
-      const certificate = socket.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
-      const exported = socket.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
-      const proof = proofOf(await key(), 'device', { exported, certificate });
-      socket.write(framed({ type: 'hello', version: 1, code: id, proof }));
-      await once(socket, 'data');
-      socket.write(framed({ type: 'request', deviceName: 'x', csr }));
-      await told(1);
-      expect(reasons()).toEqual(['malformed']);
-    }
+    const csr = '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n';
+    const socket = await attacker(address);
+    socket.write(await helloOn(socket, cluster.authority.issueCode().code));
+    await once(socket, 'data');
+    socket.write(framed({ type: 'request', deviceName: 'x', csr }));
+    await told(1);
+    expect(reasons()).toEqual(['malformed']);
   });
 
   it('gives up a device that stands still in the middle of a message', async () => {
