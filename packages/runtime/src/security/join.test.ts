@@ -1,66 +1,28 @@
-/** Joining, as it goes and as it must not: used, expired and guessed codes, machines in the middle, hostile messages. */
+/** Joining, as it goes and as it must not: used, expired and guessed codes, hostile messages. */
 import { once } from 'node:events';
 import { readdir, stat } from 'node:fs/promises';
 import { connect as netConnect, type Socket } from 'node:net';
 import { join } from 'node:path';
-import { connect, createServer, type TLSSocket } from 'node:tls';
-import { DistrEdgeError } from '@distredge/core';
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { parseAddress } from '../link/address.js';
 import { rejection } from '../link/recorder.js';
-import type { JoinEvent, JoinServer } from './contract.js';
-import { type TestCluster, testCluster } from './fixtures.js';
 import { loadIdentity } from './identity.js';
 import { joinCluster } from './join-client.js';
 import { parseCode } from './join-code.js';
-import { EXPORTER_LABEL, JOIN_ALPN, proofOf } from './join-protocol.js';
-import { startJoinServer } from './join-server.js';
-
-let cluster: TestCluster;
-let server: JoinServer;
-let events: JoinEvent[] = [];
-let notify = (): void => {};
-let joined = 0;
-
-beforeAll(async () => {
-  cluster = await testCluster('Home');
-});
-afterAll(() => cluster.remove());
-
-const cleanUps: (() => unknown)[] = [];
-afterEach(async () => {
-  vi.useRealTimers();
-  for (const cleanUp of cleanUps.splice(0)) await cleanUp();
-});
-
-/** A join server of its own limits; returns its address. */
-async function serve(options: { deadlineMs?: number } = {}): Promise<string> {
-  events = [];
-  const onEvent = (event: JoinEvent): void => {
-    events.push(event);
-    notify();
-  };
-  server = await startJoinServer({ authority: cluster.authority, listen: '127.0.0.1:0', onEvent, ...options });
-  cleanUps.push(() => server.close());
-  return server.address;
-}
-
-/** Resolves when so many events were told. */
-function told(count: number): Promise<void> {
-  return new Promise((resolve) => {
-    notify = () => {
-      if (events.length >= count) resolve();
-    };
-    notify();
-  });
-}
-
-const reasons = () => events.map((event) => (event.type === 'joined' ? 'joined' : event.reason));
-
-const newFolder = () => join(cluster.folder, `joined-${joined++}`);
-
-const tryJoin = (address: string, code: string, folder = newFolder()) =>
-  joinCluster({ address, code, deviceName: 'pi 1', folder });
+import {
+  attacker,
+  cleanUps,
+  cluster,
+  events,
+  framed,
+  helloOn,
+  newFolder,
+  reasons,
+  serve,
+  server,
+  told,
+  tryJoin,
+} from './join-scene.js';
 
 /** A code of the same name with another secret, and so another check digit. */
 function wrongCode(code: string): string {
@@ -180,35 +142,6 @@ describe('joining', () => {
   });
 });
 
-/** A TLS connection to a join server, as an attacker has it. */
-async function attacker(address: string): Promise<TLSSocket> {
-  const socket = connect({ ...parseAddress(address), rejectUnauthorized: false, ALPNProtocols: [JOIN_ALPN] });
-  socket.on('error', () => {});
-  cleanUps.push(() => socket.destroy());
-  await once(socket, 'secureConnect');
-  return socket;
-}
-
-/** What a device that knows a code says first on this connection; `material`: the connection whose keying material its proof stands for. */
-async function helloOn(socket: TLSSocket, code: string, material: TLSSocket = socket): Promise<Buffer> {
-  const { id, key } = parseCode(code);
-  const certificate = material.getPeerX509Certificate()?.raw ?? Buffer.alloc(0);
-  const exported = material.exportKeyingMaterial(32, EXPORTER_LABEL, Buffer.alloc(0));
-  return framed({
-    type: 'hello',
-    version: 1,
-    code: id,
-    proof: proofOf(await key(), 'device', { exported, certificate }),
-  });
-}
-
-const framed = (message: unknown): Buffer => {
-  const body = Buffer.from(JSON.stringify(message));
-  const head = Buffer.alloc(4);
-  head.writeUInt32BE(body.length);
-  return Buffer.concat([head, body]);
-};
-
 /** One guess at a code; resolves when it was answered. */
 async function guess(address: string): Promise<void> {
   const socket = await attacker(address);
@@ -229,99 +162,6 @@ it('a device that breaks off before it has its certificate may use its code agai
   await told(2);
   await tryJoin(address, code);
   expect(reasons()).toEqual(['code-used', 'connection', 'joined']);
-});
-
-describe('a machine in the middle', () => {
-  /** Listens with a certificate of its own, and does with every connection what `meet` says. */
-  async function middle(meet: (socket: TLSSocket, ownCa: string) => void): Promise<string> {
-    const own = await testCluster('Home');
-    cleanUps.push(() => own.remove());
-    const { certificate, key } = own.authority.identity;
-    const options = { key, cert: certificate, minVersion: 'TLSv1.3', ALPNProtocols: [JOIN_ALPN] } as const;
-    const listener = createServer(options, (socket) => {
-      socket.on('error', () => {});
-      cleanUps.push(() => socket.destroy());
-      meet(socket, own.authority.identity.ca);
-    }).listen(0, '127.0.0.1');
-    cleanUps.push(() => listener.close());
-    await once(listener, 'listening');
-    return `127.0.0.1:${(listener.address() as { port: number }).port}`;
-  }
-
-  it('that passes every byte on gets neither end to believe the other', async () => {
-    const address = await serve();
-    const before = cluster.authority.devices().length;
-    const heard: Buffer[] = [];
-    const tapped = await middle((victim) => {
-      void attacker(address).then((onward) => {
-        victim.on('data', (bytes: Buffer) => {
-          heard.push(bytes);
-          onward.write(bytes);
-        });
-        onward.on('data', (bytes: Buffer) => victim.write(bytes));
-        onward.on('end', () => victim.end());
-      });
-    });
-    const { code } = cluster.authority.issueCode();
-    await rejection(tryJoin(tapped, code), 'JOIN_REFUSED');
-    expect(reasons()).toEqual(['wrong-code']);
-    expect(cluster.authority.devices()).toHaveLength(before);
-    const said = Buffer.concat(heard).toString();
-    expect(said).toContain('hello');
-    expect(said).not.toContain('CERTIFICATE REQUEST');
-    expect(said).not.toContain(code.replace(/-/g, '').slice(3, 15));
-    // One wrong guess is all that it was worth: the code still works where nobody stands between.
-    await tryJoin(address, code);
-  });
-
-  it.each([
-    ['of its own, to which its certificate fits', (ownCa: string) => ownCa],
-    ['of the cluster', () => cluster.authority.identity.ca],
-  ])('that plays the controller with the CA %s is found out before it hears what the device asks', async (_, ca) => {
-    const heard: Buffer[] = [];
-    const fake = await middle((victim, ownCa) => {
-      victim.on('data', (bytes: Buffer) => heard.push(bytes));
-      victim.write(framed({ type: 'welcome', proof: 'ab'.repeat(32), clusterName: 'Home', ca: ca(ownCa) }));
-    });
-    const error = await rejection(tryJoin(fake, cluster.authority.issueCode().code), 'PEER_REFUSED');
-    expect(error).toMatchObject({ got: 'a wrong proof', hint: expect.stringContaining('somebody on the network') });
-    expect(Buffer.concat(heard).toString()).not.toContain('CERTIFICATE REQUEST');
-  });
-
-  it('cannot answer with the proof of the device', async () => {
-    const fake = await middle((victim, ca) => {
-      victim.once('data', (bytes: Buffer) => {
-        const { proof } = JSON.parse(bytes.subarray(4).toString()) as { proof: string };
-        victim.write(framed({ type: 'welcome', proof, clusterName: 'Home', ca }));
-      });
-    });
-    const error = await rejection(tryJoin(fake, cluster.authority.issueCode().code), 'PEER_REFUSED');
-    expect(error.got).toBe('a wrong proof');
-  });
-
-  it('cannot use a proof that it heard on another connection', async () => {
-    const address = await serve();
-    const { code } = cluster.authority.issueCode();
-    const first = await attacker(address);
-    const second = await attacker(address);
-    second.write(await helloOn(second, code, first));
-    await told(1);
-    expect(reasons()).toEqual(['wrong-code']);
-    // The same, on its own connection, would have been right.
-    const third = await attacker(address);
-    third.write(await helloOn(third, code));
-    const [answer] = (await once(third, 'data')) as [Buffer];
-    expect(answer.toString()).toContain('welcome');
-  });
-
-  it('that accepts and says nothing is given up with DEADLINE', async () => {
-    const silent = await middle(() => {});
-    const { code } = cluster.authority.issueCode();
-    const options = { address: silent, code, deviceName: 'pi', folder: newFolder(), deadlineMs: 300 };
-    const error: unknown = await joinCluster(options).catch((reason: unknown) => reason);
-    expect(error).toBeInstanceOf(DistrEdgeError);
-    expect((error as DistrEdgeError).code).toBe('DEADLINE');
-  });
 });
 
 describe('a join server', () => {
