@@ -3,78 +3,19 @@
  * under way are done again by a new program on the others, and where none is ready soon, whole on this machine. A lost device
  * is looked for, and taken back between two images. Nothing of this happens silently: every turn is reported.
  */
-import { DistrEdgeError, type Program, type Tensor } from '@distredge/core';
+import { DistrEdgeError, type Tensor } from '@distredge/core';
 import { Absent } from './absent.js';
 import { answers } from './probe.js';
 import { within } from './protocol.js';
-import { type Cluster, type ConnectOptions, tryConnect } from './requester.js';
-import { type Clock, Credit, Pace, race, SYSTEM_CLOCK } from './straggler.js';
+import { type Cluster, tryConnect } from './requester.js';
+import type { ResilientCluster, ResilientOptions, Share } from './resilient-contract.js';
+import { Credit, Pace, race, SYSTEM_CLOCK } from './straggler.js';
 import { freeLane, type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
+import { WholeTurn } from './whole-turn.js';
+
+export type { ResilientCluster, ResilientOptions, Share, Turn } from './resilient-contract.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
-
-/** What happens beside images. Devices are indices into the addresses. */
-export type Turn =
-  /** The program ended. `devices` are those that are to blame; none where nobody knows. */
-  | { readonly type: 'lost'; readonly devices: readonly number[]; readonly error: Error }
-  /** Images run on programs over these devices from now on; preparing them took so long. */
-  | { readonly type: 'switched'; readonly devices: readonly number[]; readonly ms: number }
-  /** An image runs whole on this machine. */
-  | { readonly type: 'whole'; readonly error: Error }
-  /**
-   * An image is late, and is begun again on other devices, or whole where there are none. `devices` are those whose results are
-   * missing; it has taken `ms`, where images take `expectedMs`.
-   */
-  | {
-      readonly type: 'late';
-      readonly devices: readonly number[];
-      readonly on: readonly number[];
-      readonly ms: number;
-      readonly expectedMs: number;
-    }
-  /** An image that was begun again is done, by whoever was first. */
-  | { readonly type: 'raced'; readonly by: 'first' | 'second'; readonly ms: number }
-  /** A lost device answers again. */
-  | { readonly type: 'returned'; readonly device: number };
-
-/** A program, and which devices compute it: its device `i` is `devices[i]`. */
-export interface Share {
-  readonly program: Program;
-  readonly devices: readonly number[];
-  /** Its share of the images, where several programs take turns. Default 1. */
-  readonly weight?: number;
-}
-
-export interface ResilientOptions extends Omit<ConnectOptions, 'signal' | 'progress' | 'failed'> {
-  /**
-   * What to run on these devices: one program over all of them, or several that take turns with whole images; undefined
-   * where nothing is worth it, and images run whole. A program that is given again for the same devices is not loaded again.
-   * What this throws is reported, and counts as undefined.
-   */
-  programsFor(devices: readonly number[]): Promise<readonly Share[] | undefined> | readonly Share[] | undefined;
-  /** Computes an image unsplit, on this machine. One at a time is asked for. */
-  whole(inputs: Tensors): Promise<Record<string, Tensor>>;
-  report(turn: Turn): void;
-  /** How long an image waits for a new program before it runs whole. Default 1000 ms. */
-  readonly patienceMs?: number;
-  /** How soon a lost device is looked for; more rarely each time it is lost again. Default 1000 ms. */
-  readonly retryMs?: number;
-  /** The longest time one image may take, however often it is begun again. Default 120000 ms. */
-  readonly imageMs?: number;
-  /** Whether an image that is late is begun again elsewhere, where that is expected to be sooner. Default true. */
-  readonly overtake?: boolean;
-  /** What tells late from not; for tests. */
-  readonly clock?: Clock;
-}
-
-export interface ResilientCluster extends Lane {
-  /** Computes one image. Rejects with `SHAPE_MISMATCH` for wrong inputs, `DEADLINE`, or the error of the whole model. */
-  infer(inputs: Tensors): Promise<Record<string, Tensor>>;
-  stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
-  /** The devices that images run on now; none while they run whole. */
-  readonly devices: readonly number[];
-  close(): Promise<void>;
-}
 
 /** An image that fails on so many programs runs whole: it may be the image. */
 const MAX_PROGRAMS = 3;
@@ -119,19 +60,14 @@ class Resilient implements ResilientCluster {
   /** Devices to be asked whether they are there before they are relied on. */
   readonly #suspects = new Set<number>();
   #looking = false;
-  /** Images run whole one at a time. */
-  #turn: Promise<unknown> = Promise.resolve();
-  /** Images that wait for that turn or have it, and what they take. */
-  #queued = 0;
-  readonly #wholePace = new Pace();
+  readonly #whole: WholeTurn;
   readonly #credit = new Credit();
-  /** Whether the last image that was late could not be run whole. */
-  #noWhole = false;
   #reason: Error = new DistrEdgeError('PROVIDER_LOST', 'no device is there');
 
   constructor(options: ResilientOptions) {
     this.#options = { silenceMs: SILENCE_MS, ...options };
-    const { retryMs = 1000 } = options;
+    const { retryMs = 1000, clock = SYSTEM_CLOCK } = options;
+    this.#whole = new WholeTurn(clock);
     this.#absent = new Absent(retryMs, () => performance.now());
     this.#timer = setInterval(() => void this.#look(), Math.max(10, retryMs / 2));
     this.#timer.unref();
@@ -162,7 +98,7 @@ class Resilient implements ResilientCluster {
       this.#checkOpen();
       const running = tries < MAX_PROGRAMS ? await this.#program() : undefined;
       if (running === undefined) {
-        const outputs = await this.#whole(inputs, tries >= MAX_PROGRAMS);
+        const outputs = await this.#unsplit(inputs, tries >= MAX_PROGRAMS);
         if (outputs !== undefined) return outputs;
         continue;
       }
@@ -201,7 +137,9 @@ class Resilient implements ResilientCluster {
       elsewhereMs: () => {
         if (this.#ending.signal.aborted || !this.#credit.some) return undefined;
         other = this.#beside(running);
-        return other === undefined ? this.#wholeMs(running) : other.pace.expected;
+        // Whole, while none was: as if devices shared work without any loss.
+        const guess = (running.pace.expected ?? 0) * running.devices.length;
+        return other === undefined ? this.#whole.expectedMs(guess) : other.pace.expected;
       },
       begunAgain: (ms) => {
         this.#credit.spend();
@@ -209,7 +147,10 @@ class Resilient implements ResilientCluster {
         const on = other?.devices ?? [];
         report({ type: 'late', devices, on, ms, expectedMs: running.pace.expected ?? 0 });
       },
-      again: (over) => (other === undefined ? this.#wholeInTurn(inputs, over) : this.#onOther(other, inputs)),
+      again: (over) =>
+        other === undefined
+          ? this.#whole.overtake(() => this.#options.whole(inputs), over)
+          : this.#onOther(other, inputs),
       done: (by, ms) => report({ type: 'raced', by, ms }),
     });
   }
@@ -238,44 +179,6 @@ class Resilient implements ResilientCluster {
     return result;
   }
 
-  /** What an image takes whole, those before it included. While none has: as if devices shared work without any loss. */
-  #wholeMs(running: Running): number | undefined {
-    if (this.#noWhole) return undefined;
-    const one = this.#wholePace.expected ?? (running.pace.expected ?? 0) * running.devices.length;
-    return one * (this.#queued + 1);
-  }
-
-  #wholeInTurn(inputs: Tensors, over: () => boolean): Promise<Record<string, Tensor>> {
-    return this.#inTurn(async () => {
-      if (over()) throw new DistrEdgeError('CANCELLED', 'the image was done meanwhile');
-      try {
-        return await this.#options.whole(inputs);
-      } catch (error) {
-        this.#noWhole = true;
-        throw error;
-      }
-    });
-  }
-
-  /** Does something when all that was to be done whole before is done. */
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const { clock = SYSTEM_CLOCK } = this.#options;
-    this.#queued += 1;
-    const turn = this.#turn
-      .then(async () => {
-        this.#checkOpen();
-        const started = clock.now();
-        const result = await work();
-        if (result !== undefined) this.#wholePace.add(clock.now() - started);
-        return result;
-      })
-      .finally(() => {
-        this.#queued -= 1;
-      });
-    this.#turn = turn.catch(() => undefined);
-    return turn;
-  }
-
   #checkOpen(): void {
     if (this.#ending.signal.aborted) throw new DistrEdgeError('CANCELLED', 'the cluster was closed');
   }
@@ -294,8 +197,9 @@ class Resilient implements ResilientCluster {
   }
 
   /** Runs an image whole; not if, when its turn comes, a program is there again. */
-  #whole(inputs: Tensors, inAnyCase: boolean): Promise<Record<string, Tensor> | undefined> {
-    return this.#inTurn(async () => {
+  #unsplit(inputs: Tensors, inAnyCase: boolean): Promise<Record<string, Tensor> | undefined> {
+    return this.#whole.run(async () => {
+      this.#checkOpen();
       if (this.#running.length > 0 && !inAnyCase) return undefined;
       this.#options.report({ type: 'whole', error: this.#reason });
       return this.#options.whole(inputs);
@@ -451,7 +355,7 @@ class Resilient implements ResilientCluster {
     this.#ending.abort();
     clearInterval(this.#timer);
     await Promise.all(this.#running.map(({ cluster }) => cluster.close()));
-    await Promise.all([this.#changing, this.#turn]);
+    await Promise.all([this.#changing, this.#whole.idle()]);
     await Promise.all(this.#running.map(({ cluster }) => cluster.close()));
   }
 }

@@ -57,7 +57,7 @@ describe('a pace', () => {
     for (let count = 0; count < 11; count++) pace.add(10);
     expect([pace.expected, pace.lateAfter]).toEqual([10, undefined]);
     pace.add(10);
-    expect([pace.expected, pace.lateAfter]).toEqual([10, 15]);
+    expect([pace.expected, pace.lateAfter]).toEqual([10, 20]);
   });
 
   it('calls nothing late that is within the spread', () => {
@@ -80,7 +80,7 @@ describe('a pace', () => {
     const pace = steady();
     for (let count = 0; count < 200; count++) pace.add(50);
     expect(pace.expected).toBe(50);
-    expect(pace.lateAfter).toBe(75);
+    expect(pace.lateAfter).toBe(100);
   });
 });
 

@@ -28,7 +28,7 @@ const WINDOW = 128;
 const LEAST_SAMPLES = 12;
 /** Spreads beyond the median from which on an image is late, and what that is at least: a share of the median, and ms. */
 const LATE_SPREADS = 4;
-const LATE_SHARE = 0.5;
+const LATE_SHARE = 1;
 const LATE_MS = 3;
 /** An image is begun again where it is expected to be done there in this share of the time that is left here: it costs others. */
 const PAYS_SHARE = 0.67;

@@ -24,6 +24,10 @@ function sentence(event: ControllerEvent): string {
       return `plan ${event.generation} stays: predicted ${ms(event.runningMs)}, the best other one ${ms(event.bestMs)}`;
     case 'fallback':
       return `an image is finished ${event.to === 'plan' ? 'on the next plan' : 'on this machine, unsplit'}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}`;
+    case 'late':
+      return `an image is late (${ms(event.ms)}, where ${ms(event.expectedMs)} is usual) for want of ${event.ids.join(', ')}: begun again on this machine, unsplit`;
+    case 'raced':
+      return `an image that was late was done ${event.by === 'first' ? 'by the devices' : 'on this machine'} first, after ${ms(event.ms)}`;
     case 'drift':
       return event.what === 'compute'
         ? `${event.id} computes ${event.factor.toFixed(2)} times as long as predicted`
@@ -45,7 +49,7 @@ const REASONS = {
   drift: 'times have changed',
 } as const;
 
-const WARNINGS: ReadonlySet<ControllerEvent['type']> = new Set(['fallback', 'problem', 'drift']);
+const WARNINGS: ReadonlySet<ControllerEvent['type']> = new Set(['fallback', 'late', 'problem', 'drift']);
 
 /** Prints an event of the controller. */
 export function tellEvent(event: ControllerEvent, json: boolean): void {

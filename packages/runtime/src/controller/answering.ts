@@ -1,8 +1,13 @@
-/** Answers images: each on the plan in force, on the next one where that fails, and whole on this machine as the last resort. */
+/**
+ * Answers images: each on the plan in force, on the next one where that fails, and whole on this machine as the last resort, or
+ * where it is late and that is expected to be sooner.
+ */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import { FALLS_BACK } from '../falls-back.js';
 import { within } from '../protocol.js';
+import { Credit, race, SYSTEM_CLOCK } from '../straggler.js';
 import { type Images, type StreamOptions, type StreamResult, streamImages } from '../stream.js';
+import { WholeTurn } from '../whole-turn.js';
 import type { Changes } from './changes.js';
 import type { Context } from './context.js';
 import type { Inferred } from './contract.js';
@@ -29,6 +34,9 @@ const TRIES = 2;
 export class Answering {
   readonly #context: Context;
   readonly #terms: AnsweringTerms;
+  /** For images that are late. */
+  readonly #whole = new WholeTurn(SYSTEM_CLOCK);
+  readonly #credit = new Credit();
 
   constructor(context: Context, terms: AnsweringTerms) {
     this.#context = context;
@@ -54,7 +62,7 @@ export class Answering {
   }
 
   async #answer(inputs: Tensors, left: () => number): Promise<{ outputs: Tensors; generation: number }> {
-    const { generations, observe } = this.#terms;
+    const { generations } = this.#terms;
     const context = this.#context;
     if (context.closed) throw new DistrEdgeError('CANCELLED', 'the controller is closed');
     await this.#hold();
@@ -64,13 +72,10 @@ export class Answering {
       if (generation === undefined) break;
       if (failure !== undefined) context.tell({ type: 'fallback', to: 'plan', error: failure });
       try {
-        const { outputs, ms } = await generation.infer(inputs);
-        observe(generation, ms);
-        return { outputs, generation: generation.facts.number };
+        return await this.#race(generation, inputs);
       } catch (error) {
-        if (!(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code) || context.closed) throw error;
+        if (!fallsBack(error) || context.closed) throw error;
         failure = error;
-        generations.giveUp(generation, error);
       }
     }
     failure ??= new DistrEdgeError('PROVIDER_LOST', 'no device of the cluster is ready', {
@@ -78,6 +83,48 @@ export class Answering {
     });
     context.tell({ type: 'fallback', to: 'whole', error: failure });
     return { outputs: await context.options.whole(inputs), generation: 0 };
+  }
+
+  /** Runs an image on a plan. */
+  async #on(generation: Generation, inputs: Tensors): Promise<{ outputs: Tensors; generation: number }> {
+    const { generations, observe } = this.#terms;
+    try {
+      const { outputs, ms } = await generation.infer(inputs);
+      this.#credit.earn();
+      observe(generation, ms);
+      return { outputs, generation: generation.facts.number };
+    } catch (error) {
+      if (fallsBack(error) && !this.#context.closed) generations.giveUp(generation, error);
+      throw error;
+    }
+  }
+
+  /** Runs an image on a plan, and whole, too, if it is late and that is expected to be sooner. */
+  #race(generation: Generation, inputs: Tensors): Promise<{ outputs: Tensors; generation: number }> {
+    const { options, closed } = this.#context;
+    const first = this.#on(generation, inputs);
+    if (options.overtake === false || closed) return first;
+    const { pace, facts } = generation;
+    return race({
+      first,
+      pace,
+      clock: SYSTEM_CLOCK,
+      elsewhereMs: () => {
+        // While none was run whole: as if devices shared work without any loss.
+        const guess = (pace.expected ?? 0) * generation.devices.length;
+        return this.#credit.some && !this.#context.closed ? this.#whole.expectedMs(guess) : undefined;
+      },
+      begunAgain: (ms) => {
+        this.#credit.spend();
+        const ids = facts.cluster.owing.map((index) => facts.ids[index] ?? '');
+        this.#context.tell({ type: 'late', generation: facts.number, ids, ms, expectedMs: pace.expected ?? 0 });
+      },
+      again: async (over) => ({
+        outputs: await this.#whole.overtake(() => options.whole(inputs), over),
+        generation: 0,
+      }),
+      done: (by, ms) => this.#context.tell({ type: 'raced', generation: facts.number, by, ms }),
+    });
   }
 
   /** Waits while the plan in force is about to be replaced by a much better one. */
@@ -96,4 +143,9 @@ export class Answering {
     }
     return generations.current;
   }
+}
+
+/** Whether an image that ended so may be finished otherwise. */
+function fallsBack(error: unknown): error is DistrEdgeError {
+  return error instanceof DistrEdgeError && FALLS_BACK.has(error.code);
 }

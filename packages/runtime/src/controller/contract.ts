@@ -55,6 +55,8 @@ export interface ControllerOptions {
   readonly margin?: number | undefined;
   /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 5. */
   readonly drift?: { readonly threshold?: number; readonly window?: number } | undefined;
+  /** Whether an image that is late is begun again whole, where that is expected to be sooner. Default true. */
+  readonly overtake?: boolean | undefined;
   readonly onEvent?: ((event: ControllerEvent) => void) | undefined;
   /** What the broker and hostile messages had refused, for logs. */
   readonly log?: ((line: string) => void) | undefined;

@@ -183,6 +183,33 @@ describe('a controller', () => {
     expect(rows((await controller.infer(inputs)).outputs)).toEqual(halves(1, 3));
   });
 
+  it('begins an image that is late again, whole, and says so', async () => {
+    const controller = await control({ silenceMs: 60_000 });
+    const hold = { on: false, go: (): void => undefined };
+    const gone = new Promise<void>((resolve) => {
+      hold.go = resolve;
+    });
+    await device(controller, 'a', 1);
+    await device(controller, 'b', 2, { mischief: (_, what) => (what === 'run' && hold.on ? gone : undefined) });
+    await controller.ready(2, 20_000);
+    for (let count = 0; count < 60; count++) await controller.infer(inputs);
+    const before = of('late').length;
+    hold.on = true;
+    const { outputs, generation } = await controller.infer(inputs);
+    expect([rows(outputs)[0], generation]).toEqual([WHOLE, 0]);
+    const plan = controller.generation?.number;
+    expect(of('late').at(-1)).toMatchObject({ generation: plan, ids: expect.arrayContaining(['b']) });
+    expect(of('late').length).toBeGreaterThan(before);
+    expect(of('raced').at(-1)).toMatchObject({ generation: plan, by: 'second' });
+    hold.on = false;
+    hold.go();
+    let last = 0;
+    for (let tries = 0; tries < 200 && last !== plan; tries++) last = (await controller.infer(inputs)).generation;
+    expect(last).toBe(plan);
+    expect(of('fallback')).toEqual([]);
+    expect(of('device').every(({ change }) => change === 'joined')).toBe(true);
+  });
+
   it('finishes an image whose device failed on another plan, and says so', async () => {
     const controller = await control();
     let fails = true;

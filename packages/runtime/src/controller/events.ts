@@ -35,6 +35,19 @@ export type ControllerEvent =
   | { readonly type: 'kept'; readonly generation: number; readonly runningMs: number; readonly bestMs: number }
   /** An image could not be finished as planned: it is finished by another plan, or whole on this machine. */
   | { readonly type: 'fallback'; readonly to: 'plan' | 'whole'; readonly error: DistrEdgeError }
+  /**
+   * An image is late, and is begun again whole on this machine, because that is expected to be sooner. `ids` are the devices
+   * whose results are missing; it has taken `ms`, where images take `expectedMs`.
+   */
+  | {
+      readonly type: 'late';
+      readonly generation: number;
+      readonly ids: readonly string[];
+      readonly ms: number;
+      readonly expectedMs: number;
+    }
+  /** An image that was begun again is done: where it was (`first`), or whole. */
+  | { readonly type: 'raced'; readonly generation: number; readonly by: 'first' | 'second'; readonly ms: number }
   | {
       readonly type: 'drift';
       readonly generation: number;

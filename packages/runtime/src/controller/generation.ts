@@ -4,6 +4,7 @@
  */
 import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
 import type { Cluster, RunTrace } from '../requester.js';
+import { Pace } from '../straggler.js';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
 
@@ -21,6 +22,8 @@ export interface GenerationFacts {
 
 export class Generation {
   readonly facts: GenerationFacts;
+  /** What images take on it. */
+  readonly pace: Pace = new Pace();
   /** Images that this generation has answered. */
   images = 0;
   #inFlight = 0;
