@@ -69,7 +69,8 @@ export class Member {
     return `device ${this.device} at ${this.#address}`;
   }
 
-  async greet(transport: Transport, deadlineMs: number): Promise<void> {
+  /** `id`: the device that must answer there. */
+  async greet(transport: Transport, deadlineMs: number, id?: string): Promise<void> {
     const dialled = await transport.dial(
       this.#address,
       (link) => ({
@@ -83,7 +84,7 @@ export class Member {
         frame: (frame) => this.#frame(frame),
         closed: (error) => this.#lost(error),
       }),
-      { deadlineMs },
+      { deadlineMs, ...(id === undefined ? {} : { expectPeer: id }) },
     );
     this.#link = dialled;
     // The cluster may have been closed while this was on its way.
@@ -101,6 +102,7 @@ export class Member {
     job: {
       token: string;
       peers: string[];
+      ids: readonly string[] | undefined;
       requestMs: number;
       inFlight: number;
       part: DeviceProgram;
@@ -117,6 +119,7 @@ export class Member {
       type: 'prepare',
       token: job.token,
       peers: job.peers,
+      ...(job.ids === undefined ? {} : { ids: job.ids }),
       requestMs: job.requestMs,
       inFlight: job.inFlight,
       hashes: job.blobs.map(({ hash }) => hash),

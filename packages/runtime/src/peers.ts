@@ -34,12 +34,21 @@ export class Peers {
   readonly #silent = new Map<number, number>();
   readonly #longest = new Map<number, number>();
   readonly #beatMs: number;
+  readonly #ids: readonly string[] | undefined;
 
-  constructor(job: Job, token: string, transport: Transport, beatMs: number = BEAT_MS) {
+  /** @param ids of the devices, where certificates prove them */
+  constructor(
+    job: Job,
+    token: string,
+    transport: Transport,
+    beatMs: number = BEAT_MS,
+    ids: readonly string[] | undefined = undefined,
+  ) {
     this.job = job;
     this.token = token;
     this.#transport = transport;
     this.#beatMs = beatMs;
+    this.#ids = ids;
   }
 
   /** Something was heard of a device. */
@@ -75,6 +84,14 @@ export class Peers {
 
   /** Takes the link of a device that dialled. */
   accept(device: number, link: Link): void {
+    const expected = this.#ids?.[device];
+    if (expected !== undefined && link.peer?.deviceId !== expected) {
+      throw new DistrEdgeError('PEER_REFUSED', 'another device claims to be one of the program', {
+        where: link.remote,
+        expected: `device ${expected}`,
+        got: `device ${link.peer?.deviceId ?? 'unknown'}`,
+      });
+    }
     this.job.attach(device, link);
     this.#arrived.get(device)?.();
   }
@@ -130,6 +147,11 @@ export class Peers {
     }
   }
 
+  #expecting(device: number): { readonly expectPeer?: string } {
+    const id = this.#ids?.[device];
+    return id === undefined ? {} : { expectPeer: id };
+  }
+
   async #try(device: number, address: string, where: string, deadline: number): Promise<void> {
     const { job, token } = this;
     const left = Math.max(1, deadline - now());
@@ -166,7 +188,7 @@ export class Peers {
           job.fail(peerLost(where, cause), device);
         },
       }),
-      { deadlineMs: Math.min(DIAL_MS, left) },
+      { deadlineMs: Math.min(DIAL_MS, left), ...this.#expecting(device) },
     );
     const giveUp = (): void => link.close();
     const timer = setTimeout(giveUp, left);

@@ -51,6 +51,8 @@ export interface Prepare {
   readonly token: string;
   /** Address of every device; a device dials those with a higher index that it exchanges rows with. */
   readonly peers: readonly string[];
+  /** Id of every device, where certificates prove it. */
+  readonly ids?: readonly string[] | undefined;
   /** Longest time one request may take on the device, in ms. */
   readonly requestMs: number;
   /** How many requests may be open at once. Default 1. */
@@ -142,6 +144,7 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
     type: z.literal('prepare'),
     token,
     peers: z.array(text).max(1024),
+    ids: z.array(z.string().min(1).max(64)).max(1024).optional(),
     requestMs: z
       .int()
       .min(1)
@@ -215,6 +218,12 @@ export function programOf(message: Prepare): DeviceProgram {
     throw new DistrEdgeError('PROTOCOL', 'there is not one address for each device', {
       expected: `${program.devices}`,
       got: `${message.peers.length}`,
+    });
+  }
+  if (message.ids !== undefined && message.ids.length !== program.devices) {
+    throw new DistrEdgeError('PROTOCOL', 'there is not one id for each device', {
+      expected: `${program.devices}`,
+      got: `${message.ids.length}`,
     });
   }
   return program;

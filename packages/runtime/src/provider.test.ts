@@ -351,6 +351,19 @@ it('a device that falls silent during an image, its link open, is lost', async (
   await provider.close();
 });
 
+it('a device that cannot prove to be the one that is meant is refused, and no rows are taken from it', async () => {
+  const { provider, dial } = await scene(pair, { device: 1 });
+  const end = await dial();
+  await end.say(HELLO);
+  await end.say({ ...(prepareMessage(pair, 1, ['p', 'q']) as Control & { type: 'prepare' }), ids: ['a', 'b'] });
+  await sendBlobs(end, pair, 1);
+  const peer = await dial();
+  await peer.say({ type: 'peer', version: PROTOCOL_VERSION, token: TOKEN, to: 1, device: 0 });
+  expect(await peer.refusal()).toBe('PEER_REFUSED: another device claims to be one of the program');
+  expect(end.closed).toBeUndefined();
+  await provider.close();
+});
+
 it('a device that is silent for long steps is not lost for it, once its silence is known', async () => {
   const { provider, dial, prepared } = await scene(pair, { device: 1, beatMs: 10 });
   const end = await prepared();

@@ -265,7 +265,7 @@ class Session {
     }
     const job = this.#job(message, program);
     job.attach(-1, this.#link);
-    const peers = new Peers(job, message.token, options.transport, options.beatMs);
+    const peers = new Peers(job, message.token, options.transport, options.beatMs, message.ids);
     jobs.add(peers);
     this.#peers = peers;
     this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);

@@ -17,6 +17,8 @@ export interface ConnectOptions {
   readonly transport: Transport;
   /** Address of each device of the plan. */
   readonly addresses: readonly string[];
+  /** Id of each device, where certificates prove it: at its address nobody else is believed, by the other devices neither. */
+  readonly ids?: readonly string[] | undefined;
   /** Dialling and each answer during set-up. Default 10000 ms. */
   readonly deadlineMs?: number;
   /** Loading all models, on the slowest device. Default 300000 ms. */
@@ -179,11 +181,12 @@ class Requester implements Cluster {
     const each = <T>(step: (member: Member, part: (typeof parts)[number]) => Promise<T>): Promise<T[]> =>
       Promise.all(parts.map((part) => this.#blaming(part.device, (member) => step(member, part))));
     await each(async (member, { part, blobs }) => {
-      await member.greet(this.#options.transport, deadlineMs);
+      await member.greet(this.#options.transport, deadlineMs, this.#options.ids?.[member.device]);
       await member.prepare(
         {
           token,
           peers: [...addresses],
+          ids: this.#options.ids,
           requestMs,
           inFlight: this.inFlight,
           part,

@@ -9,6 +9,7 @@ import { cpus } from 'node:os';
 import { type Analysis, type DeviceProgram, DistrEdgeError, type Profile, type Workload } from '@distredge/core';
 import type { Engine } from '../engine/engine.js';
 import type { Transport } from '../link/link.js';
+import { towards } from '../link/towards.js';
 import { readCachedProfile, writeCachedProfile } from '../profile/cache.js';
 import { answerMessages } from '../profile/link.js';
 import { startProvider } from '../provider.js';
@@ -290,9 +291,10 @@ class Member {
   }
 
   async #links({ peers, deadlineMs }: Extract<Order, { kind: 'links' }>): Promise<void> {
-    const { id, transport, cluster } = this.#options;
+    const { id, transport, cluster, identity } = this.#options;
     for (const peer of peers) {
-      const { mbps, latencyMs } = await quickLink(transport, peer.address, deadlineMs);
+      const to = identity === undefined ? transport : towards(transport, () => peer.id);
+      const { mbps, latencyMs } = await quickLink(to, peer.address, deadlineMs);
       const report = { version: MESSAGE_VERSION, from: id, to: peer.id, mbps, latencyMs, at: Date.now() };
       this.#bus?.state(topicOf(cluster, { kind: 'link', id, peer: peer.id }), encode('link', report));
     }

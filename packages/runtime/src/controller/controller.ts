@@ -7,6 +7,8 @@
  * they meet: what a device says, or an image shows, becomes what is to be done.
  */
 import { DistrEdgeError } from '@distredge/core';
+import type { Transport } from '../link/link.js';
+import { towards } from '../link/towards.js';
 import { answers } from '../probe.js';
 import { modelHash } from '../profile/measure.js';
 import type { Images, StreamOptions, StreamResult } from '../stream.js';
@@ -100,7 +102,7 @@ class Serving implements Controller, Context {
   }
 
   async open(): Promise<void> {
-    const { cluster, broker, identity, transport, software, model, keepaliveS, log } = this.options;
+    const { cluster, broker, identity, software, model, keepaliveS, log } = this.options;
     let endpoint: Endpoint;
     if ('endpoint' in broker) endpoint = broker.endpoint;
     else {
@@ -112,7 +114,7 @@ class Serving implements Controller, Context {
     const directory = new Directory({
       cluster,
       endpoint,
-      transport,
+      transportTo: (id) => this.#transportTo(id),
       software,
       address: this.address,
       model: model?.name,
@@ -224,11 +226,17 @@ class Serving implements Controller, Context {
     this.wake();
   }
 
+  /** For links that must be to this device. */
+  #transportTo(id: string): Transport {
+    const { transport, identity } = this.options;
+    return identity === undefined ? transport : towards(transport, () => id);
+  }
+
   /** Whether a device that failed can be planned with again. */
   async #answers(id: string): Promise<boolean> {
     const device = this.registry.devices.get(id);
     if (device?.announcement === undefined || !isOnline(device)) return false;
-    if (!(await answers(this.options.transport, device.announcement.address, PROBE_MS))) return false;
+    if (!(await answers(this.#transportTo(id), device.announcement.address, PROBE_MS))) return false;
     // It may have failed because a link is not what it was, or is no more.
     const { measured, failed } = await this.#links.measure({ of: id });
     return measured > 0 && failed === 0;

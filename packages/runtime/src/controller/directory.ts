@@ -15,7 +15,8 @@ import { CONTROLLER, parseTopic, type Topic, topicOf } from './topics.js';
 export interface DirectoryOptions {
   readonly cluster: string;
   readonly endpoint: Endpoint;
-  readonly transport: Transport;
+  /** For links that must be to this device. */
+  readonly transportTo: (id: string) => Transport;
   readonly software: string;
   /** Where devices dial the controller; empty with an external broker. */
   readonly address: string;
@@ -180,7 +181,7 @@ export class Directory {
         where: `device '${id}'`,
       });
     }
-    const { mbps, latencyMs } = await quickLink(this.#options.transport, device.announcement.probe, deadlineMs);
+    const { mbps, latencyMs } = await quickLink(this.#options.transportTo(id), device.announcement.probe, deadlineMs);
     this.#take({
       kind: 'linked',
       report: { version: MESSAGE_VERSION, from: CONTROLLER, to: id, mbps, latencyMs, at: Date.now() },

@@ -126,6 +126,7 @@ export class Replanning {
     const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {
       transport,
       addresses: asked.addresses,
+      ids: options.identity === undefined ? undefined : asked.ids,
       deadlineMs: DIAL_MS,
       silenceMs,
       requestMs,
