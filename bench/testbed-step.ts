@@ -50,6 +50,8 @@ if (lack !== undefined || ![devices, times, from, to].every((value) => value > 0
 
 /** Images before a change, so that the plan and its usual times are known. */
 const CALM_IMAGES = 30;
+/** Of images that are done later than this only the last one is shown. */
+const SHOWN_MS = 3000;
 /** How long anything may take. */
 const PATIENCE_MS = 120_000;
 
@@ -124,16 +126,17 @@ async function once(controller: ClusterMember, rates: readonly number[], part: r
   );
   const noticed = controller.lines.slice(heard).find(({ event }) => NOTICED.has(event));
   if (values.verbose) {
-    const end = controller.lines.indexOf(image) + 3;
+    const end = controller.lines.indexOf(image) + 1;
     for (const line of controller.lines.slice(heard, end)) {
       const { event, at: when, outputs: _, ...facts } = line;
+      if (event === 'image' && when - at > SHOWN_MS && line !== image) continue;
       console.log(`  ${String(when - at).padStart(6)} ms  ${event} ${JSON.stringify(facts)}`);
     }
-    console.log(`  usual image ${usual.toFixed(0)} ms`);
+    console.log(`  an image took ${usual.toFixed(0)} ms before`);
   }
   const begun = image.at - Number(image['totalMs']);
   return {
-    noticed: (noticed?.at ?? plan.at) - at,
+    noticed: Math.min(noticed?.at ?? plan.at, plan.at - Number(plan['tookMs'])) - at,
     planned: plan.at - at,
     begun: begun - at,
     done: image.at - at,
@@ -161,7 +164,7 @@ try {
     const one = await once(controller, all(to), values.cut ? [devices - 1, devices] : []);
     measured.push(one);
     console.log(
-      `${time + 1}: noticed after ${one.noticed} ms, plan in force after ${one.planned}, first image begun after ${one.begun.toFixed(0)}, done after ${one.done}; predicted ${one.predictedMs.toFixed(0)} ms an image`,
+      `${time + 1}: noticed after ${one.noticed.toFixed(0)} ms, plan in force after ${one.planned}, first image begun after ${one.begun.toFixed(0)}, done after ${one.done}; predicted ${one.predictedMs.toFixed(0)} ms an image`,
     );
     if (values.cut) await net.part([devices - 1, devices], false);
     await net.shape(all(from));
