@@ -1,5 +1,7 @@
 /** What a broker refuses of clients that no library would make: packets by the byte, over loopback. */
 import { connect, type Socket } from 'node:net';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
 import { parseAddress } from '../link/address.js';
@@ -141,6 +143,26 @@ describe('a broker', () => {
     const again = new Client(hello('device-a'), publish(`${own}/profile/h0`, '', { retain: true }));
     again.socket.write(publish(`${own}/profile/h0`, payload, { retain: true }));
     expect(await again.stays()).toBe(true);
+  });
+
+  it('keeps of what it reads only what is retained', async () => {
+    setFlagsFromString('--expose-gc');
+    const collect = runInNewContext('gc') as () => void;
+    const outside = async (): Promise<number> => {
+      for (let times = 0; times < 3; times++) {
+        collect();
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      return process.memoryUsage().arrayBuffers;
+    };
+    const client = new Client(hello('device-a'));
+    const before = await outside();
+    for (let count = 0; count < 400; count++) {
+      const long = publish(`${own}/answer`, Buffer.alloc(2 ** 14, 0x20));
+      client.socket.write(Buffer.concat([long, publish(`${own}/link/p${count}`, '{"mbps":1}', { retain: true })]));
+      if (count % 20 === 19) expect(await client.stays()).toBe(true);
+    }
+    expect((await outside()) - before).toBeLessThan(2 * 2 ** 20);
   });
 
   it('goes on while one of its clients does not read', async () => {

@@ -233,7 +233,8 @@ class Rules {
   }
 
   /** Why a message is refused; its sender is then cut off. Null for one that is right. */
-  publishes(client: Client | null, { topic: text, payload, retain }: PublishPacket): Error | null {
+  publishes(client: Client | null, packet: PublishPacket): Error | null {
+    const { topic: text, payload, retain } = packet;
     // The broker's own heartbeat.
     if (client === null) return null;
     if (!this.#trusted.has(client.conn) && !this.#admitted.has(client.conn))
@@ -248,7 +249,10 @@ class Rules {
       if (!speaksOfItself && topic.kind !== 'ask')
         return new Error(`it publishes to ${topic.kind}, which is not its own`);
     }
-    return retain ? this.#keep(text, bytes, 'id' in topic ? topic.id : undefined) : null;
+    if (!retain) return null;
+    // As it came it is a piece of all that was read with it, which would be kept, too.
+    packet.payload = Buffer.from(Uint8Array.from(Buffer.from(payload)).buffer);
+    return this.#keep(text, bytes, 'id' in topic ? topic.id : undefined);
   }
 
   /** Makes room for a retained message, of the device `id` where it is one's. */
