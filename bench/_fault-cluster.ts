@@ -12,7 +12,7 @@ import {
   protoOf,
   type Tensor,
 } from '@distredge/core';
-import { createWholeModel, type WholeModel } from '@distredge/runtime';
+import { createWholeModel, removeFoldersOf, type WholeModel } from '@distredge/runtime';
 import { seeded } from './_seeded.js';
 
 /** Tests run this from its source, benchmarks from its build. */
@@ -187,6 +187,7 @@ export class HurtProvider {
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;
+    await removeFoldersOf(this.pid);
   }
 
   freeze(): void {

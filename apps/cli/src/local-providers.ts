@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { DistrEdgeError } from '@distredge/core';
+import { removeFoldersOf } from '@distredge/runtime';
 import { onEnd } from './lifecycle.js';
 
 export interface LocalProviders {
@@ -52,6 +53,7 @@ function launch(core: number | undefined): ChildProcess {
   });
   // That it could not be started, spoken to or ended is noticed by its silence.
   child.on('error', () => undefined);
+  child.once('exit', () => void tidied(child));
   return child;
 }
 
@@ -102,6 +104,11 @@ function addressOf(child: ChildProcess): Promise<string> {
   });
 }
 
+/** Removes what a provider that did not end in good order may have left. */
+async function tidied({ pid, signalCode }: ChildProcess): Promise<void> {
+  if (pid !== undefined && signalCode !== null) await removeFoldersOf(pid);
+}
+
 /** Asks them to end by closing the channel to them, as the end of this process would; those that do not are killed. */
 async function endChildren(children: readonly ChildProcess[]): Promise<void> {
   await Promise.all(
@@ -112,6 +119,7 @@ async function endChildren(children: readonly ChildProcess[]): Promise<void> {
       const timer = setTimeout(() => child.kill('SIGKILL'), END_MS);
       await ended;
       clearTimeout(timer);
+      await tidied(child);
     }),
   );
 }

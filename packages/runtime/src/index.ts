@@ -61,4 +61,5 @@ export {
   tlsOptionsFor,
 } from './security/index.js';
 export { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
+export { removeFoldersOf } from './weights/private-folder.js';
 export { makeWritable, weightsFolder } from './weights/store.js';

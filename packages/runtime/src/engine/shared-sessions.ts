@@ -3,6 +3,7 @@
  * sub-models as the one in force, and a session costs 5 to 500 ms and a packed copy of its filters. Runs do not disturb each
  * other, for a thread runs one at a time. A session that nobody uses stays for a while, in case a plan is replaced by a like one.
  */
+import { totalmem } from 'node:os';
 import type { InferenceSession } from 'onnxruntime-node';
 
 interface Shared {
@@ -15,8 +16,8 @@ interface Shared {
 
 /** For how long a session that nobody uses stays, in ms. */
 const IDLE_MS = 30_000;
-/** The most of those: bytes of models and weights, and sessions. */
-const MAX_IDLE_BYTES = 2 ** 30;
+/** The most of those: bytes of models and weights, of which a small device has fewer to spare, and sessions. */
+const MAX_IDLE_BYTES: number = Math.min(2 ** 30, totalmem() / 8);
 const MAX_IDLE = 256;
 
 class SharedSessions {

@@ -35,6 +35,14 @@ async function sweep(parent: string): Promise<void> {
   }
 }
 
+/** Removes what a process left that has been killed: for the one that started it, and knows. Never rejects. */
+export async function removeFoldersOf(pid: number, parent: string = tmpdir()): Promise<void> {
+  for (const name of await readdir(parent).catch(() => [])) {
+    if (OWNED.exec(name)?.[1] !== `${pid}`) continue;
+    await rm(join(parent, name), { recursive: true, force: true }).catch(() => undefined);
+  }
+}
+
 /** Whether there is a process of this number. */
 export function isAlive(pid: number): boolean {
   try {
