@@ -48,8 +48,8 @@ if (lack !== undefined || ![devices, times, from, to].every((value) => value > 0
   process.exit(2);
 }
 
-/** Images before a change, so that the plan and its usual times are known. */
-const CALM_IMAGES = 30;
+/** Images before a change, with nothing else between them, so that the plan's usual times are known. */
+const CALM_IMAGES = 15;
 /** Of images that are done later than this only the last one is shown. */
 const SHOWN_MS = 3000;
 /** How long anything may take. */
@@ -94,13 +94,19 @@ async function once(controller: ClusterMember, rates: readonly number[], part: r
   const usesAll = ({ event, devices: used }: Line): boolean =>
     event === 'plan' && Array.isArray(used) && used.length === devices;
   const plans = (): Line[] => controller.lines.filter(({ event }) => event === 'plan');
-  // A plan with all devices, and images on it.
-  let last = plans().at(-1);
-  if (last === undefined || !usesAll(last))
-    last = await controller.hears('plan with all devices', usesAll, controller.lines.length, PATIENCE_MS);
-  const on = (line: Line): boolean => line.event === 'image' && line['plan'] === plans().at(-1)?.['generation'];
-  for (let image = 0; image < CALM_IMAGES; image++)
-    await controller.hears('image', on, controller.lines.length, PATIENCE_MS);
+  // A plan with all devices, and images on it, with nothing else going on.
+  const end = Date.now() + PATIENCE_MS;
+  const calm = (): boolean => {
+    const plan = plans().at(-1);
+    const last = controller.lines.slice(-CALM_IMAGES);
+    return (
+      plan !== undefined &&
+      usesAll(plan) &&
+      last.every(({ event, plan: on }) => event === 'image' && on === plan['generation'])
+    );
+  };
+  while (!calm() && Date.now() < end)
+    await controller.hears('image', ({ event }) => event === 'image', controller.lines.length, PATIENCE_MS);
   const heard = controller.lines.length;
   const usual = median(
     controller.lines
@@ -126,8 +132,7 @@ async function once(controller: ClusterMember, rates: readonly number[], part: r
   );
   const noticed = controller.lines.slice(heard).find(({ event }) => NOTICED.has(event));
   if (values.verbose) {
-    const end = controller.lines.indexOf(image) + 1;
-    for (const line of controller.lines.slice(heard, end)) {
+    for (const line of controller.lines.slice(heard, controller.lines.indexOf(image) + 1)) {
       const { event, at: when, outputs: _, ...facts } = line;
       if (event === 'image' && when - at > SHOWN_MS && line !== image) continue;
       console.log(`  ${String(when - at).padStart(6)} ms  ${event} ${JSON.stringify(facts)}`);

@@ -127,11 +127,14 @@ export class Answering {
     });
   }
 
-  /** Waits while the plan in force is about to be replaced by a much better one. */
+  /** Waits, not for long, while the plan in force is about to be replaced by a better one. */
   async #hold(): Promise<void> {
     const { generations, changes, holdMs } = this.#terms;
     const { current } = generations;
-    while (generations.current === current && holdMs() > 0) await changes.next(holdMs());
+    const end = performance.now() + holdMs();
+    while (generations.current === current && holdMs() > 0 && !this.#context.closed) {
+      if (!(await changes.next(end - performance.now()))) return;
+    }
   }
 
   /** The next plan, if one is being made over devices that are there; waits no longer than given. */

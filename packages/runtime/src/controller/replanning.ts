@@ -22,7 +22,7 @@ export interface ReplanningTerms {
 
 const DIAL_MS = 5000;
 /** No image waits longer than this for a plan that is being prepared while another one is in force. */
-const MOST_HOLD_MS = 500;
+const HOLD_MS = 500;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
 
@@ -38,7 +38,7 @@ export class Replanning {
   readonly #ending = new AbortController();
   /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
   #preparing: readonly string[] = [];
-  #holdUntil = 0;
+  #hold = false;
 
   constructor(context: Context, terms: ReplanningTerms) {
     this.#context = context;
@@ -51,11 +51,11 @@ export class Replanning {
   }
 
   /**
-   * For how much longer, in ms, the next image had better wait for the plan that is being prepared: the plan in force has turned out
-   * so slow that an image on it would take longer than to wait, and would hold the preparation up. 0 where it need not.
+   * For how long, in ms, an image that comes now had better wait for the plan that is being prepared: the plan in force has turned
+   * out slow, and an image on it would hold the preparation up. 0 where it need not.
    */
   get holdMs(): number {
-    return Math.max(0, this.#holdUntil - performance.now());
+    return this.#hold ? HOLD_MS : 0;
   }
 
   isPreparing(id: string): boolean {
@@ -116,7 +116,7 @@ export class Replanning {
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
-      if (reason === 'drift') this.#holdUntil = performance.now() + Math.min(MOST_HOLD_MS, runningMs - bestMs);
+      this.#hold = reason === 'drift';
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = options;
@@ -138,7 +138,7 @@ export class Replanning {
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
       this.#preparing = [];
-      this.#holdUntil = 0;
+      this.#hold = false;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);

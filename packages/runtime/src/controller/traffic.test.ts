@@ -81,6 +81,19 @@ describe('links from traffic', () => {
     expect(after(network(), told)).toEqual([200, 20, 30, 200]);
   });
 
+  it('does not let a small message that came early hide that a large one was late', () => {
+    const early = { from: CONTROLLER, to: 'a', bytes: 20_000, lateMs: -0.7 };
+    expect(after(network(), [late(CONTROLLER, 'a', 200, 20), early])).toEqual([200, 20, 200, 200]);
+  });
+
+  it('looks for slower ends only where that is asked', () => {
+    const told = [late(CONTROLLER, 'b', 20, 200), late('a', 'c', 200, 20)];
+    const of = (change: 'slower' | 'any') =>
+      linksFromTraffic(told, IDS, network({ b: 20 }).links, 2, change).filter(({ mbps }) => mbps > 30);
+    expect(of('any').length).toBeGreaterThan(0);
+    expect(of('slower')).toEqual([]);
+  });
+
   it('finds an end that became fast again', () => {
     expect(after(network({ b: 20 }), [late(CONTROLLER, 'b', 20, 200), late('a', 'b', 20, 200)])).toEqual([
       200, 200, 200, 200,

@@ -21,6 +21,8 @@ export interface Lateness {
 
 /** Smaller messages tell of the latency rather than of the rate. */
 const LEAST_BYTES = 16_384;
+/** So do those of less than this share of the largest one between the same ends: what is late by chance counts for much there. */
+const LEAST_SHARE = 0.25;
 /** A rate is taken for changed by this factor or more. */
 const CHANGED = 1.3;
 /** A link is not taken to be more than so many times as fast as it was said to be. */
@@ -89,25 +91,30 @@ export class TrafficWatch {
 
 /**
  * What the links seem to be now: for every end whose rate seems to have changed, a report for each of its links. None where nothing
- * seems to have. An end is blamed only for what all its messages agree on: a link with one fast message is fast.
+ * seems to have. An end is blamed only for what all its large messages agree on: a link with one fast message is fast. `change`: what is
+ * looked for; what came earlier in an image that was slow as a whole says nothing.
  */
 export function linksFromTraffic(
   late: readonly Lateness[],
   ids: readonly string[],
   links: Registry['links'],
   at: number,
+  change: 'slower' | 'any' = 'any',
 ): LinkReport[] {
   const star = starOf(ids, links);
+  const largest = new Map<string, number>();
+  for (const { from, to, bytes } of late)
+    largest.set(linkKey(from, to), Math.max(bytes, largest.get(linkKey(from, to)) ?? 0));
   const seen = new Map<string, SeenPair>();
   for (const { from, to, bytes, lateMs } of late) {
-    if (bytes < LEAST_BYTES || from === to) continue;
+    const key = linkKey(from, to);
+    if (bytes < Math.max(LEAST_BYTES, LEAST_SHARE * (largest.get(key) ?? 0)) || from === to) continue;
     const was = Math.min(endOf(star, ids, from).mbps, endOf(star, ids, to).mbps);
     const usualMs = (bytes * 8) / (was * 1000);
     const mbps = (bytes * 8) / (Math.max(usualMs / MOST_FASTER, usualMs + lateMs) * 1000);
-    const key = linkKey(from, to);
     if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
   }
-  const rates = ratesOf([...seen.values()], star, ids);
+  const rates = ratesOf([...seen.values()], star, ids, change);
   if (rates.size === 0) return [];
   const keys = new Map([...links.values()].map(({ from, to }) => [linkKey(from, to), [from, to] as const]));
   for (const [key, { ends }] of seen) keys.set(key, [ends[0], ends[1]]);
@@ -131,7 +138,12 @@ interface SeenPair {
  * The ends whose rate has changed, and what it is. As few ends as explain all slow pairs are blamed, those that explain most
  * first; where two explain the same, the device rather than the controller, on which all others depend.
  */
-function ratesOf(pairs: readonly SeenPair[], star: Star, ids: readonly string[]): Map<string, number> {
+function ratesOf(
+  pairs: readonly SeenPair[],
+  star: Star,
+  ids: readonly string[],
+  change: 'slower' | 'any',
+): Map<string, number> {
   const rates = new Map<string, number>();
   const ownOf = (end: string): SeenPair[] => pairs.filter(({ ends }) => ends.includes(end));
   const isSlower = ({ mbps, was }: SeenPair): boolean => mbps * CHANGED <= was;
@@ -144,6 +156,7 @@ function ratesOf(pairs: readonly SeenPair[], star: Star, ids: readonly string[])
     rates.set(worst, Math.max(...ownOf(worst).map(({ mbps }) => mbps)));
     unexplained = unexplained.filter(({ ends }) => !ends.includes(worst));
   }
+  if (change === 'slower') return rates;
   for (const end of [CONTROLLER, ...ids]) {
     const { mbps } = endOf(star, ids, end);
     const best = Math.max(0, ...ownOf(end).map((pair) => pair.mbps));

@@ -131,7 +131,9 @@ export class Watching {
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
-    const reports = linksFromTraffic(watch.traffic.late(sudden?.images), ids, context.registry.links, Date.now());
+    const late = watch.traffic.late(sudden?.images);
+    const change = (network ?? sudden?.factor ?? 1) > 1 ? 'slower' : 'any';
+    const reports = linksFromTraffic(late, ids, context.registry.links, Date.now(), change);
     // One slow image may be anything, unless its rows tell which link it was.
     const factor = network ?? (reports.length > 0 ? sudden?.factor : undefined);
     if (factor === undefined) return;
