@@ -88,6 +88,10 @@ const MORE_ROUNDS: readonly Round[] = [
   { survivors: 1, share: 0.5, hot: 0.001 },
 ];
 const COLD = 0.0002;
+/** Plans that a start is given in a round at least: with fewer of them, fewer starts go on. */
+const LEAST_EACH = 200;
+/** Plans simulated to see how many there will be time for. */
+const PROBES = 16;
 /** A plan this close to a bound is as good as optimal. */
 const CLOSE = 1.0005;
 
@@ -122,14 +126,18 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const { lowerBoundMs = 0 } = options;
   const limits = { starts: STARTS_SHARE * first, baselines: baselinesShare(budgetMs, firstMs, count) * first };
   let pool = await firstPool(evaluator, options, budgetMs, limits, watch);
+  /** Plans in the whole budget, as far as can be told. */
+  let plans = counted ? maxEvaluations : probed(evaluator, pool);
   /** Anneals the best of the pool, round after round, until that share of the budget is used. */
   const search = async (rounds: readonly Round[], until: number): Promise<void> => {
     const began = evaluator.done;
     let at = began;
     for (const { survivors, share, hot } of rounds) {
-      pool = chosen(pool, survivors);
+      const span = (until - began) * share;
+      pool = chosen(pool, Math.max(1, Math.min(survivors, Math.floor((span * plans) / LEAST_EACH))));
       const next: Entrant[] = [];
-      const length = ((until - began) * share) / pool.length;
+      const length = span / pool.length;
+      const before = { done: evaluator.done, evaluations: evaluator.evaluations };
       for (const start of pool) {
         at += length;
         const others = [...next, ...pool].filter((other) => other !== start).map(({ state }) => state);
@@ -142,6 +150,9 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
         next.push({ ...step.value, family: start.family });
       }
       pool = [...next, ...pool];
+      if (!counted && evaluator.done > before.done) {
+        plans = (evaluator.evaluations - before.evaluations) / (evaluator.done - before.done);
+      }
     }
   };
   const rounds = form.classical ? CLASSICAL_ROUNDS : ROUNDS;
@@ -226,6 +237,17 @@ async function firstPool(
     await watch.pause(evaluator);
   }
   return pool;
+}
+
+/** How many plans the whole budget is enough for, judged by the time that some of the pool take. */
+function probed(evaluator: Evaluator, pool: readonly Entrant[]): number {
+  evaluator.look();
+  const before = evaluator.done;
+  const some = chosen(pool, PROBES);
+  for (const { state } of some) evaluator.cost(state);
+  evaluator.look();
+  const used = evaluator.done - before;
+  return used > 0 ? some.length / used : Number.POSITIVE_INFINITY;
 }
 
 /** Whether a plan is of the classical form; a gather is, as MoDNN has it. */
