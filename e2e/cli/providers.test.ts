@@ -2,9 +2,17 @@
 
 import { FrameKind } from '@distredge/runtime';
 import { describe, expect, test } from 'vitest';
-import { PROTOCOL_VERSION } from '../../packages/runtime/src/protocol.js';
 import { distredge, endWithTests, failing, folder, json, sleep, start, startProvider } from '../support/cli.js';
-import { control, endFakesWithTests, fakeProvider, frame, READY, stranger, WELCOME } from '../support/fake-ends.js';
+import {
+  control,
+  endFakesWithTests,
+  fakeProvider,
+  frame,
+  PROTOCOL_VERSION,
+  READY,
+  stranger,
+  WELCOME,
+} from '../support/fake-ends.js';
 import { slowCnn, smallCnn } from '../support/models.js';
 
 endWithTests();

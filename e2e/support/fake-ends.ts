@@ -5,6 +5,8 @@ import { encodeHeader } from '../../packages/runtime/src/link/frame.js';
 import { FrameKind } from '../../packages/runtime/src/link/link.js';
 import { PROTOCOL_VERSION } from '../../packages/runtime/src/protocol.js';
 
+export { PROTOCOL_VERSION };
+
 const servers = new Set<Server>();
 const sockets = new Set<Socket>();
 

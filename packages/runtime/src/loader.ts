@@ -8,9 +8,9 @@ import { DistrEdgeError } from '@distredge/core';
 import type { Job } from './job.js';
 import type { Frame, FrameHeader } from './link/link.js';
 import { BLOB_CHUNK_BYTES, type WantedBlob } from './protocol.js';
-import { type Blob, blobsOf, sha256, type WeightSource } from './weights/blob.js';
+import { type Blob, blobsOf, type HeldBlob, sha256, type WeightSource } from './weights/blob.js';
 import type { Intake } from './weights/intake.js';
-import type { BlobStore, HeldBlob } from './weights/store.js';
+import type { BlobStore } from './weights/store.js';
 
 export interface LoaderOptions {
   readonly job: Job;

@@ -11,6 +11,14 @@ export interface WeightFile {
 /** Where a blob's bytes are. */
 export type WeightSource = Uint8Array | WeightFile;
 
+/** A blob whose bytes are right. It stays where it is until it is released. */
+export interface HeldBlob {
+  readonly hash: string;
+  readonly bytes: number;
+  readonly source: WeightSource;
+  release(): void;
+}
+
 /** One blob of a device's program, in the order in which they travel. */
 export interface Blob {
   /** Index in the program's models. */

@@ -3,10 +3,27 @@ import { createHash, type Hash } from 'node:crypto';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
-import { type WeightSource, wrongBytes } from './blob.js';
-import type { BlobStore, HeldBlob, Partial } from './store.js';
+import { type HeldBlob, type WeightSource, wrongBytes } from './blob.js';
 
 const READ_BYTES = 2 ** 20;
+
+/** What is left of a blob that did not arrive whole. */
+export interface Partial {
+  readonly path: string;
+  readonly bytes: number;
+}
+
+/** Where blobs go. */
+interface Target {
+  /** The folder for files. */
+  folder(): Promise<string>;
+  /** Says that the disk takes nothing. */
+  complain(error: unknown): void;
+  /** Takes a blob over, its bytes checked. */
+  keep(hash: string, bytes: number, source: WeightSource): Promise<HeldBlob>;
+  /** Takes over what came of a blob, for the next attempt. */
+  leave(hash: string, partial: Partial): Promise<void>;
+}
 
 /** What is taken in, and what an earlier attempt left of it. */
 interface Incoming {
@@ -22,7 +39,7 @@ export class Intake {
   readonly bytes: number;
   /** Bytes that an earlier attempt left: they need not come again. */
   from = 0;
-  readonly #store: BlobStore;
+  readonly #store: Target;
   #digest: Hash = createHash('sha256');
   #file: FileHandle | undefined;
   #path = '';
@@ -32,13 +49,13 @@ export class Intake {
   /** The chunk that is being written. */
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(store: BlobStore, { hash, bytes }: Incoming) {
+  private constructor(store: Target, { hash, bytes }: Incoming) {
     this.#store = store;
     this.hash = hash;
     this.bytes = bytes;
   }
 
-  static async begin(store: BlobStore, incoming: Incoming): Promise<Intake> {
+  static async begin(store: Target, incoming: Incoming): Promise<Intake> {
     const intake = new Intake(store, incoming);
     try {
       intake.#path = join(await store.folder(), incoming.part);

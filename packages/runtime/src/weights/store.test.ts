@@ -4,8 +4,8 @@ import { open as openFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { hashOnce, sha256, type WeightSource } from './blob.js';
-import { BlobStore, type HeldBlob, makeWritable, weightsFolder } from './store.js';
+import { type HeldBlob, hashOnce, sha256, type WeightSource } from './blob.js';
+import { BlobStore, makeWritable, weightsFolder } from './store.js';
 
 let folder = '';
 let log: string[] = [];

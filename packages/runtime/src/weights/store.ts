@@ -9,8 +9,8 @@ import { access, constants, mkdir, open, readdir, rename, rm, stat, utimes } fro
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
-import type { WeightSource } from './blob.js';
-import { Intake } from './intake.js';
+import type { HeldBlob, WeightSource } from './blob.js';
+import { Intake, type Partial } from './intake.js';
 import { isAlive, makePrivateFolder, removePrivateFolder } from './private-folder.js';
 
 export interface BlobStoreOptions {
@@ -22,14 +22,6 @@ export interface BlobStoreOptions {
   readonly log?: ((line: string) => void) | undefined;
 }
 
-/** A blob whose bytes are right. It stays where it is until it is released. */
-export interface HeldBlob {
-  readonly hash: string;
-  readonly bytes: number;
-  readonly source: WeightSource;
-  release(): void;
-}
-
 /** A blob that is kept. */
 interface Entry {
   readonly hash: string;
@@ -38,12 +30,6 @@ interface Entry {
   users: number;
   /** What the file looked like when its bytes were checked. */
   checked: string | undefined;
-}
-
-/** What is left of a blob that did not arrive whole. */
-export interface Partial {
-  readonly path: string;
-  readonly bytes: number;
 }
 
 const BLOB_NAME = /^[0-9a-f]{64}$/;
