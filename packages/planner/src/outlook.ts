@@ -67,5 +67,8 @@ export function expected(like: PlanSimulator, networks: readonly Network[]): Pla
     latency: (plan) => all.length / all.reduce((ips, one) => ips + 1 / one.latency(plan), 0),
     loads: (plan) => like.loads(plan),
     run: (plan) => like.run(plan),
+    keep: (plan) => {
+      for (const one of all) one.keep?.(plan);
+    },
   };
 }
