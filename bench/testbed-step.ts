@@ -55,6 +55,8 @@ const SHOWN_MS = 3000;
 /** How long anything may take. */
 const PATIENCE_MS = 120_000;
 
+/** Ended by a signal: what fails then is no news. */
+let ended = false;
 const members: ClusterMember[] = [];
 let net: Testnet | undefined;
 let folder = '';
@@ -72,6 +74,7 @@ for (const [signal, code] of [
   ['SIGHUP', 129],
 ] as const) {
   process.on(signal, () => {
+    ended = true;
     void close().finally(() => process.exit(code));
   });
 }
@@ -178,6 +181,10 @@ try {
   console.log(
     `medians (and ends): ${shown('noticed', column('noticed'))}, ${shown('planned', column('planned'))}, ${shown('first image begun', column('begun'))}, ${shown('done', column('done'))}`,
   );
+} catch (error) {
+  // The signal's own way out comes soon.
+  if (!ended) throw error;
+  await new Promise(() => undefined);
 } finally {
   await close();
 }

@@ -80,7 +80,13 @@ class Serving implements Controller, Context {
     this.#profiles = new ProfileSurvey(this, async () => {
       if ((await this.#links.measure('new')).measured > 0) this.#replanning.need('measured');
     });
-    this.#watching = new Watching(this, this.#links, (reason) => this.#replanning.need(reason));
+    this.#watching = new Watching(this, this.#links, {
+      need: (reason) => this.#replanning.need(reason),
+      settled: async (ms) => {
+        const end = performance.now() + ms;
+        while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));
+      },
+    });
     this.#generations = new Generations(this, {
       switched: (generation) => this.#watching.from(generation, generation.facts.predicted, generation.facts.ids),
       abandoned: (reason) => this.#replanning.need(reason),

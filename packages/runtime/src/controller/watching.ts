@@ -18,13 +18,22 @@ const TRACE_MS = 100;
 const AGAIN_MS = 3000;
 /** A device without work whose pace is off by less than this share is as fast as its profile says. */
 const FORGIVEN = 0.05;
+/** How long links wait to be measured while a plan is being made. */
+const SETTLED_MS = 2000;
 /** So many times of images are kept for telemetry, at most. */
 const MOST_TIMES = 1000;
+
+export interface PlanningTerms {
+  /** Has a plan made. */
+  need(reason: PlanReason): void;
+  /** Resolves when no plan is being made, or after so many ms. */
+  settled(ms: number): Promise<void>;
+}
 
 export class Watching {
   readonly #context: Context;
   readonly #links: LinkSurvey;
-  readonly #need: (reason: PlanReason) => void;
+  readonly #planning: PlanningTerms;
   #watch:
     | {
         readonly generation: Generation;
@@ -38,11 +47,10 @@ export class Watching {
   #linksLookedAt: number = Number.NEGATIVE_INFINITY;
   readonly #pace = new Map<string, number>();
 
-  /** @param need has a plan made */
-  constructor(context: Context, links: LinkSurvey, need: (reason: PlanReason) => void) {
+  constructor(context: Context, links: LinkSurvey, planning: PlanningTerms) {
     this.#context = context;
     this.#links = links;
-    this.#need = need;
+    this.#planning = planning;
   }
 
   /** How much longer than profiled a device takes. */
@@ -97,7 +105,9 @@ export class Watching {
   async #ask(generation: Generation, factor: number): Promise<void> {
     this.#linksLookedAt = performance.now();
     this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
-    if ((await this.#links.measure('all')).measured > 0) this.#need('measured');
+    // Measuring would only hold a plan up that is being prepared.
+    await this.#planning.settled(SETTLED_MS);
+    if ((await this.#links.measure('all')).measured > 0) this.#planning.need('measured');
     this.#linksLookedAt = performance.now();
   }
 
@@ -127,7 +137,7 @@ export class Watching {
       this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
-    if (factors.size > 0) this.#need('drift');
+    if (factors.size > 0) this.#planning.need('drift');
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
@@ -141,7 +151,7 @@ export class Watching {
     watch.traffic.restart();
     if (reports.length > 0) {
       context.directory.suppose(reports);
-      this.#need('drift');
+      this.#planning.need('drift');
     }
     await this.#ask(generation, factor);
   }
