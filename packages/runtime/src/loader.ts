@@ -42,6 +42,8 @@ interface Place {
 export class Loader {
   readonly #options: LoaderOptions;
   readonly #blobs: readonly Blob[];
+  /** By index of a model, and by location of a weight. */
+  readonly #hashOf = new Map<number | string, string>();
   readonly #places = new Map<string, Place>();
   /** In the order in which they come. */
   readonly #awaited: Awaited[] = [];
@@ -60,6 +62,8 @@ export class Loader {
     this.#options = options;
     this.#blobs = blobsOf(options.job.program.models);
     checkBlobs(this.#blobs, options);
+    for (const [index, { model, location }] of this.#blobs.entries())
+      this.#hashOf.set(location ?? model, options.hashes[index] as string);
     for (const hash of options.hashes) if (!this.#places.has(hash)) this.#places.set(hash, placeFor());
   }
 
@@ -177,17 +181,13 @@ export class Loader {
   }
 
   async #load(index: number): Promise<void> {
-    const { job, hashes } = this.#options;
-    const at = (location: string | undefined): string =>
-      hashes[
-        this.#blobs.findIndex((blob) => blob.location === location && (location !== undefined || blob.model === index))
-      ] as string;
-    const model = await this.#arrived(at(undefined));
+    const { job } = this.#options;
+    const model = await this.#arrived(this.#hashOf.get(index));
     const locations = job.program.models[index]?.weights.map(({ location }) => location) ?? [];
     const weights = new Map<string, WeightSource>();
     const names: string[] = [];
     for (const location of locations) {
-      const held = await this.#arrived(at(location));
+      const held = await this.#arrived(this.#hashOf.get(location));
       weights.set(location, held.source);
       names.push(`${location} ${held.hash}`);
     }
@@ -197,8 +197,8 @@ export class Loader {
     await job.load(bytes, weights, key);
   }
 
-  #arrived(hash: string): Promise<HeldBlob> {
-    return (this.#places.get(hash) as Place).held;
+  #arrived(hash: string | undefined): Promise<HeldBlob> {
+    return (this.#places.get(hash ?? '') as Place).held;
   }
 
   #release(): void {
