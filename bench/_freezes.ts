@@ -32,7 +32,7 @@ export interface FreezeReport {
 /** No provider is lost for being silent as long as these freezes last, in ms. */
 const SILENCE_MS = 30_000;
 
-/** Streams the same images twice, once with either policy, a hundred of each at a time, so that both see the same machine. */
+/** Streams the same images twice, once with either policy, two hundred of each at a time, so that both see the same machine. */
 export async function runFreezes(options: FreezeOptions): Promise<{ waits: FreezeReport; overtakes: FreezeReport }> {
   const { images, seed } = options;
   const work = await Work.create(seed);
@@ -86,7 +86,7 @@ export async function runFreezes(options: FreezeOptions): Promise<{ waits: Freez
 }
 
 /** Images of one policy before it is the other one's turn. */
-const BATCH = 100;
+const BATCH = 200;
 
 /** Stops one provider after another for a moment until the batch is over; resolves to how often. */
 async function freeze(

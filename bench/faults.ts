@@ -17,7 +17,7 @@ if (process.argv[2] === '--freezes') {
 
 /** The tail of latency with and without beginning late images again. */
 async function freezes(images: number): Promise<void> {
-  const options = { providers: 3, images, everyMs: 500, lastsMs: 200, seed: 1 };
+  const options = { providers: 3, images, everyMs: 1000, lastsMs: 200, seed: 1 };
   const { waits, overtakes } = await runFreezes(options);
   console.log(
     `${images} images each, taking turns; one of ${options.providers} providers stopped every ${options.everyMs} ms for ${options.lastsMs} ms (both ± half)`,

@@ -205,3 +205,60 @@ describe('an image', () => {
     await expect(result).rejects.toThrow('lost');
   });
 });
+
+describe('a device that now and then stops for a moment', () => {
+  /** What 1500 images took of some 10 ms each, one in twenty-five of them 100 to 200 ms longer, and 30 ms elsewhere. */
+  async function images(overtake: boolean): Promise<{ readonly ms: readonly number[]; readonly begunAgain: number }> {
+    const clock = new ManualClock();
+    const [pace, credit] = [new Pace(), new Credit()];
+    const ms: number[] = [];
+    let [state, begunAgain] = [7, 0];
+    const random = (): number => {
+      state = (state * 48_271) % 0x7fff_ffff;
+      return state / 0x7fff_ffff;
+    };
+    const after = (wait: number): Promise<void> =>
+      new Promise((resolve) => {
+        clock.after(wait, resolve);
+      });
+    for (let image = 0; image < 1500; image++) {
+      const started = clock.now();
+      const slow = random() < 0.04;
+      let done = false;
+      const result = race({
+        first: after(9 + 2 * random() + (slow ? 100 + 100 * random() : 0)),
+        pace,
+        clock,
+        elsewhereMs: () => (overtake && credit.some ? 30 : undefined),
+        again: () => after(30),
+        begunAgain: () => {
+          begunAgain += 1;
+          credit.spend();
+        },
+        done: () => undefined,
+      }).then(() => {
+        done = true;
+        credit.earn();
+        ms.push(clock.now() - started);
+      });
+      while (!done) {
+        clock.go(1);
+        for (let turn = 0; turn < 4; turn++) await undefined;
+      }
+      await result;
+    }
+    return { ms: ms.sort((a, b) => a - b), begunAgain };
+  }
+
+  it('costs the slowest images less when those are begun again', async () => {
+    const [waiting, overtaking] = [await images(false), await images(true)];
+    const slowest = ({ ms }: { readonly ms: readonly number[] }): number => ms[Math.floor(0.99 * ms.length)] ?? 0;
+    expect(waiting.begunAgain).toBe(0);
+    expect(slowest(waiting)).toBeGreaterThan(100);
+    expect(slowest(overtaking)).toBeLessThan(0.6 * slowest(waiting));
+    expect(overtaking.ms.at(-1)).toBeLessThan(150);
+    // No more than the slow ones.
+    expect(overtaking.begunAgain).toBeLessThan(0.06 * overtaking.ms.length);
+    expect(overtaking.ms[750]).toBeLessThanOrEqual(waiting.ms[750] ?? 0);
+  });
+});
