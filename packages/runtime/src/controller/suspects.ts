@@ -11,7 +11,7 @@ export interface SuspectTerms {
 }
 
 /** A device that failed is asked whether it is back after so long, and then less and less often. */
-export const BACK_MS = 1000;
+const BACK_MS = 1000;
 const MOST_BACK_MS = 30_000;
 /** A device that has not failed for so long is trusted as at first. */
 const FORGIVEN_MS = 60_000;

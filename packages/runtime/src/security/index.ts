@@ -18,4 +18,4 @@ export { loadIdentity } from './identity.js';
 export { joinCluster } from './join-client.js';
 export { startJoinServer } from './join-server.js';
 export { guardSocket, tlsOptionsFor } from './peer.js';
-export { type KeepRenewedOptions, keepRenewed, renewIdentity } from './renewal.js';
+export { keepRenewed } from './renewal.js';

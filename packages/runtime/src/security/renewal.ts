@@ -44,7 +44,7 @@ export async function renewIdentity(identity: Identity, options: RenewOptions): 
   }
 }
 
-export interface KeepRenewedOptions extends RenewOptions {
+interface KeepRenewedOptions extends RenewOptions {
   /** A certificate was renewed. */
   readonly onRenewed?: (expires: number) => void;
   /** It could not be; it is tried again. */
