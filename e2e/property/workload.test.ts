@@ -5,14 +5,15 @@
 import {
   type Analysis,
   analyse,
+  asRowPlan,
   compile,
   DEVICE_TYPES,
   fromPlan,
   isGather,
   loadGraph,
-  type Plan,
   parsePlan,
   type Range,
+  type RowPlan,
   referenceSimulator,
   taskOf,
   toPlan,
@@ -115,7 +116,7 @@ function simulated(workload: Workload, plan: WorkPlan, devices: number): number 
 }
 
 /** For each device, the share of the last volume's rows. */
-function lastShares(plan: Plan | WorkPlan): string {
+function lastShares(plan: RowPlan | WorkPlan): string {
   const last = plan.volumes.findLast((volume) => !isGather(volume));
   if (last === undefined || isGather(last)) return '';
   return last.parts
@@ -132,7 +133,10 @@ test('random plans run by indices, and what becomes of them compiles', { timeout
     const workload = workloadOf(analysis, 'random');
     // A global pooling at the end is of the head here, but divided by the compiler, which may thus schedule it otherwise.
     const pooled = groupsOf(analysis).tail.some(({ kind }) => kind === 'global');
-    const plan = buildPlan(analysis, pooled ? { ...recipe, schedule: undefined } : recipe);
+    // Only plans cut by rows are simulated.
+    const volumes = recipe.volumes.map((volume) => ({ ...volume, channels: false }));
+    const schedule = pooled ? undefined : recipe.schedule;
+    const plan = asRowPlan(buildPlan(analysis, { ...recipe, volumes, schedule }));
     if (plan.volumes.every(isGather)) return;
     try {
       const work = fromPlan(workload, plan, plan.devices);
