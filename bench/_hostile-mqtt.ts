@@ -23,7 +23,7 @@ import {
   tlsOptionsFor,
 } from '@distredge/runtime';
 import { sleep, type Work } from './_fault-cluster.js';
-import { broken, CLUSTER, profileOf, randomHex, spoilt } from './_hostile-payloads.js';
+import { broken, CLUSTER, profileOf, randomBytesOf, randomHex, spoilt } from './_hostile-payloads.js';
 import {
   type Attacker,
   admitted,

@@ -166,6 +166,6 @@ export function broken(mutate: Mutator, own: string): Buffer {
   }
 }
 
-function randomBytesOf(mutate: Mutator, length: number): Buffer {
+export function randomBytesOf(mutate: Mutator, length: number): Buffer {
   return Buffer.from(Array.from({ length }, () => mutate.below(256)));
 }

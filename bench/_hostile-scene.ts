@@ -141,7 +141,7 @@ export function agentOf(
   endpoint: ReturnType<typeof addressEndpoint>,
   identity: Identity,
   said: Tally,
-) {
+): ReturnType<typeof startAgent> {
   return startAgent({
     cluster: CLUSTER,
     id,
