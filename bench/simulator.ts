@@ -1,4 +1,5 @@
 /** Plans simulated in a second, by the fast simulator and the reference; `npm run bench -- simulator [MODEL OF THE ZOO]`. */
+
 import {
   analyse,
   type Cluster,
@@ -13,22 +14,12 @@ import {
   workloadOf,
 } from '@distredge/core';
 import { buildZooModel } from '@distredge/zoo';
+import { seeded } from './_seeded.js';
 
 const TYPES = ['nano', 'pi4', 'xavier', 'tx2'];
 const SECONDS = 1.5;
 const WALKS = 20;
 const STEPS = 50;
-
-/** Numbers in [0, 1) that depend on the seed alone (mulberry32). */
-function seeded(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 function clusterOf(count: number): Cluster {
   const devices = Array.from({ length: count }, (_, index) => {

@@ -18,7 +18,7 @@ import {
 } from '@distredge/core';
 import fc from 'fast-check';
 import { seeded } from '../../bench/_seeded.js';
-import { reads, typeOf } from '../../packages/core/src/graph/graph.js';
+import { typeOf } from '../../packages/core/src/graph/graph.js';
 import { channelChain, firstFullyConnected } from '../../packages/core/src/rows/dependence.js';
 
 interface PartRecipe {
@@ -103,17 +103,8 @@ export function buildPlan(analysis: Analysis, recipe: PlanRecipe): Plan {
 
 /** How many channels a volume from one position to another can be cut into; undefined where it cannot be cut so. */
 function channelsBehind(analysis: Analysis, from: number, to: number, end: string): number | undefined {
-  const own = analysis.sequence.slice(from, to + 1);
-  const chain = channelChain(analysis, end);
-  if (chain === undefined || !chain.every((placed) => own.includes(placed))) return undefined;
-  const made = new Set(chain.flatMap(({ node }) => node.outputs));
-  const fits = own.every(
-    (placed) =>
-      placed.kind === 'rows' &&
-      reads(placed.node).every((name) => analysis.axes.has(name) || analysis.graph.constants.has(name)) &&
-      (chain.includes(placed) || !reads(placed.node).some((name) => made.has(name))),
-  );
-  return fits ? typeOf(analysis.graph, end).shape?.[1] : undefined;
+  const chain = channelChain(analysis, analysis.sequence.slice(from, to + 1), end);
+  return chain === undefined ? undefined : typeOf(analysis.graph, end).shape?.[1];
 }
 
 /** The same tiling with the parts of a device that has several given to its first: what is left still tiles. */

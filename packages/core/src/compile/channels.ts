@@ -139,11 +139,11 @@ class Expander {
 
   #cut(volume: PlanChannels, own: readonly PlacedNode[], where: string): (readonly [number, number] | undefined)[] {
     const { graph } = this.#analysis;
-    const chain = channelChain(this.#analysis, volume.end);
-    const [first] = chain ?? [];
-    if (chain === undefined || first === undefined || !chain.every((placed) => own.includes(placed))) {
+    const chain = channelChain(this.#analysis, own, volume.end);
+    if (chain === undefined) {
       throw planError('a volume cannot be cut by output channels', where, {
-        expected: 'one that ends at a convolution with constant weights, or at ops behind it that keep channels apart',
+        expected:
+          'cheap ops, a convolution with constant weights that `end` follows, and ops that keep its channels apart',
         got: `'${volume.end}'`,
         hint: 'cut it by rows: `parts` instead of `channels`',
       });
@@ -157,7 +157,6 @@ class Expander {
       });
     }
     const before = own.filter((placed) => placed.kind !== 'free' && !chain.includes(placed));
-    this.#checkBefore(before, chain, where);
     for (const { node, kind } of own) if (kind === 'free') this.#plain(node);
     const runs = new Map(chain.map(({ node }): [string, string[]] => [outputOf(node), []]));
     const places = new Map<number, number>();
@@ -176,25 +175,6 @@ class Expander {
       const at = places.get(index);
       return at === undefined ? undefined : [at, 0];
     });
-  }
-
-  #checkBefore(before: readonly PlacedNode[], chain: readonly PlacedNode[], where: string): void {
-    const made = new Set(chain.flatMap(({ node }) => node.outputs));
-    const { axes, graph } = this.#analysis;
-    for (const { node, kind } of [...before, ...chain]) {
-      const plain = reads(node).every((name) => axes.has(name) || graph.constants.has(name));
-      if (
-        kind === 'rows' &&
-        plain &&
-        (!before.some((placed) => placed.node === node) || !reads(node).some((name) => made.has(name)))
-      )
-        continue;
-      throw planError('an op keeps a volume from being cut by output channels', where, {
-        expected: 'ops before the convolution that are divided by rows, and behind it only such as keep channels apart',
-        got: `${node.op} '${node.name}'`,
-        hint: 'let the volume end before or begin after it',
-      });
-    }
   }
 
   /** What a device calls a tensor: its own copy, joining its channels first where it has none. */

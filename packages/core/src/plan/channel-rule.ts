@@ -7,7 +7,7 @@
 import { reads, typeOf } from '../graph/graph.js';
 import { channelsOf } from '../ops/registry.js';
 import { type Analysis, type PlacedNode, rowsOf } from '../rows/analysis.js';
-import { channelChain } from '../rows/dependence.js';
+import { channelChain, isPlain } from '../rows/dependence.js';
 import { share } from '../rows/range.js';
 import { byteLength } from '../tensor.js';
 import { isGather, type Plan, type PlanPart, type PlanVolume, type RowPlan } from './plan.js';
@@ -120,7 +120,7 @@ function channelRuns(analysis: Analysis, weights: readonly number[], limits: Cha
     let to = at;
     while (keepsChannels(analysis, sequence, to)) to += 1;
     const end = rowOutput(analysis, sequence[to] as PlacedNode) ?? '';
-    if (channelChain(analysis, end)?.[0] !== sequence[at]) continue;
+    if (channelChain(analysis, sequence.slice(at, to + 1), end) === undefined) continue;
     const shared = sharedFrom(analysis, runs.at(-1), at);
     // Before it, a volume of rows must be able to end.
     if (shared === undefined && at > 0 && rowOutput(analysis, sequence[at - 1] as PlacedNode) === undefined) continue;
@@ -154,11 +154,6 @@ function filtersToCut(analysis: Analysis, placed: PlacedNode, rows: number): num
   const images = [...placed.node.inputs.filter((name) => axes.has(name)), output];
   const moved = images.reduce((sum, name) => sum + bytesOf(name), 0);
   return filters > moved && rowsOf(analysis, output) <= rows ? filters : 0;
-}
-
-/** Whether an op is divided by rows and reads tensors with rows and constants only. */
-function isPlain({ axes, graph }: Analysis, { node, kind }: PlacedNode): boolean {
-  return kind === 'rows' && reads(node).every((name) => axes.has(name) || graph.constants.has(name));
 }
 
 /** Whether the op behind this one keeps its channels apart and is the only one that reads it. */

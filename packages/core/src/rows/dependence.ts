@@ -26,9 +26,33 @@ export function firstFullyConnected(analysis: Analysis): { placed: PlacedNode; r
 /** Where images have their channels. */
 export const CHANNEL_AXIS = 1;
 
-/** The convolution whose channels make a tensor's, and the ops from it to the tensor, in order; undefined where there is none. */
-export function channelChain(analysis: Analysis, end: string): readonly [PlacedNode, ...PlacedNode[]] | undefined {
-  const chain: PlacedNode[] = [];
+/** Whether an op is divided by rows and reads tensors with rows and constants only, so that any device can compute it. */
+export function isPlain({ axes, graph }: Analysis, { node, kind }: PlacedNode): boolean {
+  return kind === 'rows' && reads(node).every((name) => axes.has(name) || graph.constants.has(name));
+}
+
+/**
+ * Whether a volume of these ops, which ends at the tensor `end`, can be cut by output channels, and around what: the
+ * convolution that makes the channels and the ops from it to `end` that keep them apart, in order. All others lie before it.
+ */
+export function channelChain(
+  analysis: Analysis,
+  nodes: readonly PlacedNode[],
+  end: string,
+): readonly [PlacedNode, ...PlacedNode[]] | undefined {
+  const own = nodes.filter(({ kind }) => kind !== 'free');
+  const chain = chainTo(analysis, end);
+  if (chain === undefined || !chain.every((placed) => own.includes(placed))) return undefined;
+  const made = new Set(chain.flatMap(({ node }) => node.outputs));
+  const fits = own.every(
+    (placed) =>
+      isPlain(analysis, placed) && (chain.includes(placed) || !reads(placed.node).some((name) => made.has(name))),
+  );
+  return fits ? chain : undefined;
+}
+
+function chainTo(analysis: Analysis, end: string): readonly [PlacedNode, ...PlacedNode[]] | undefined {
+  let behind: PlacedNode[] = [];
   let name = end;
   for (;;) {
     const placed = analysis.producer.get(name);
@@ -37,8 +61,8 @@ export function channelChain(analysis: Analysis, end: string): readonly [PlacedN
     if (placed.node.outputs.some((other) => other !== '' && other !== name)) return undefined;
     const rule = channelsOf(placed.view);
     if (rule === undefined) return undefined;
-    chain.push(placed);
-    if (rule.follows === undefined) return chain.reverse() as unknown as readonly [PlacedNode, ...PlacedNode[]];
+    if (rule.follows === undefined) return [placed, ...behind];
+    behind = [placed, ...behind];
     name = placed.node.inputs[rule.follows] ?? '';
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { type Drift, DriftWatch, median } from './drift.js';
+import { median } from '../median.js';
+import { type Drift, DriftWatch } from './drift.js';
 
 const none = ({ factors, network, sudden }: Drift): boolean =>
   factors.size === 0 && network === undefined && sudden === undefined;

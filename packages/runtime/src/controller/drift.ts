@@ -2,6 +2,7 @@
  * Measured against predicted: from the times of some images, how much slower or faster each device computes than its profile
  * says, and whether images as a whole take something other than they did when the plan was new. Pure arithmetic on samples.
  */
+import { median } from '../median.js';
 
 /** One image: what it took, and what its devices computed, in ms. */
 export interface DriftSample {
@@ -44,11 +45,6 @@ const FAR_OFF = 2;
 const SUDDEN = 2;
 /** An image counts as slow from this factor on. */
 const SLOW = 1.2;
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? 0;
-}
 
 /** Watches the images of one generation. */
 export class DriftWatch {

@@ -4,8 +4,8 @@
  * first answer within two images; measuring the links gives the exact one later.
  */
 import { type Program, REQUESTER } from '@distredge/core';
+import { median } from '../median.js';
 import type { RunTrace } from '../requester.js';
-import { median } from './drift.js';
 import { type LinkReport, MESSAGE_VERSION } from './messages.js';
 import { type Star, type StarLink, starOf } from './network.js';
 import { linkKey, type Registry } from './registry.js';
