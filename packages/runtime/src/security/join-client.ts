@@ -3,11 +3,10 @@
  * believes it. `join-protocol.ts` says what is exchanged.
  */
 import { X509Certificate } from 'node:crypto';
-import { connect, type TLSSocket } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
 import { parseAddress } from '../link/address.js';
-import { socketFailure } from '../link/socket.js';
 import type { Identity, JoinOptions } from './contract.js';
+import { dial } from './dial.js';
 import { makePrivateFolder } from './files.js';
 import { saveIdentity } from './identity.js';
 import { parseCode } from './join-code.js';
@@ -41,7 +40,9 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   const keys = await newKeys();
   const csr = await makeRequest(keys);
   const key = await code.key();
-  const socket = await dial(address, deadlineMs);
+  // Nothing is believed of the other end yet.
+  const tls = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', rejectUnauthorized: false } as const;
+  const socket = await dial({ ...tls, ALPNProtocols: [JOIN_ALPN] }, address, deadlineMs);
   try {
     const messages = new Messages(socket, address, deadlineMs);
     const served = socket.getPeerX509Certificate();
@@ -61,35 +62,6 @@ export async function joinCluster(options: JoinOptions): Promise<Identity> {
   } finally {
     socket.destroy();
   }
-}
-
-/** Connects; nothing is believed of the other end yet. */
-function dial(address: string, deadlineMs: number): Promise<TLSSocket> {
-  const { host, port } = parseAddress(address);
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      host,
-      port,
-      minVersion: 'TLSv1.3',
-      maxVersion: 'TLSv1.3',
-      ALPNProtocols: [JOIN_ALPN],
-      rejectUnauthorized: false,
-    });
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(socketFailure('DEADLINE', `No answer within ${deadlineMs} ms`, address, { code: 'ETIMEDOUT' }));
-    }, deadlineMs);
-    const failed = (error: NodeJS.ErrnoException): void => {
-      clearTimeout(timer);
-      reject(socketFailure('LINK_FAILED', `No connection to ${address}`, address, error));
-    };
-    socket.once('error', failed);
-    socket.once('secureConnect', () => {
-      clearTimeout(timer);
-      socket.off('error', failed);
-      resolve(socket);
-    });
-  });
 }
 
 /** Holds the server's certificate to the CA that it showed. */

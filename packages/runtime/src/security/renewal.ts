@@ -3,11 +3,9 @@
  * `join-protocol.ts` says what is exchanged.
  */
 import { X509Certificate } from 'node:crypto';
-import { connect, type TLSSocket } from 'node:tls';
 import { DistrEdgeError } from '@distredge/core';
-import { parseAddress } from '../link/address.js';
-import { socketFailure } from '../link/socket.js';
 import type { Identity, RenewOptions } from './contract.js';
+import { dial } from './dial.js';
 import { HeldIdentity } from './identity.js';
 import { issuedSchema, MAX_ISSUED_BYTES, Messages, RENEW_ALPN } from './join-protocol.js';
 import { dueAt, isDue } from './names.js';
@@ -31,7 +29,8 @@ export async function renewIdentity(identity: Identity, options: RenewOptions): 
   if (!(identity instanceof HeldIdentity)) throw new DistrEdgeError('INTERNAL', 'That identity was not made here');
   const keys = await newKeys();
   const csr = await makeRequest(keys);
-  const socket = await dial(identity, address, deadlineMs);
+  const tls = { ...tlsOptionsFor(identity, { server: 'controller' }), ALPNProtocols: [RENEW_ALPN] };
+  const socket = await dial(tls, address, deadlineMs);
   try {
     guardSocket(identity, socket);
     const messages = new Messages(socket, address, deadlineMs);
@@ -80,33 +79,4 @@ export function keepRenewed(identity: Identity, options: KeepRenewedOptions): ()
     over = true;
     clearTimeout(timer);
   };
-}
-
-/** Connects to a controller of the cluster. */
-function dial(identity: Identity, address: string, deadlineMs: number): Promise<TLSSocket> {
-  const { host, port } = parseAddress(address);
-  return new Promise((resolve, reject) => {
-    const socket = connect({
-      ...tlsOptionsFor(identity, { server: 'controller' }),
-      host,
-      port,
-      ALPNProtocols: [RENEW_ALPN],
-    });
-    const timer = setTimeout(() => {
-      socket.destroy();
-      reject(socketFailure('DEADLINE', `No answer within ${deadlineMs} ms`, address, { code: 'ETIMEDOUT' }));
-    }, deadlineMs);
-    const failed = (error: NodeJS.ErrnoException): void => {
-      clearTimeout(timer);
-      const ours = error instanceof DistrEdgeError;
-      reject(ours ? error : socketFailure('LINK_FAILED', `No connection to ${address}`, address, error));
-    };
-    socket.once('error', failed);
-    socket.once('secureConnect', () => {
-      clearTimeout(timer);
-      socket.off('error', failed);
-      socket.on('error', () => {});
-      resolve(socket);
-    });
-  });
 }
