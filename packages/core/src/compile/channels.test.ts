@@ -1,37 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { attributeMap } from '../graph/graph.js';
 import { loadGraph } from '../graph/load.js';
-import type { NodeProto, TensorProto, ValueInfoProto } from '../onnx/proto.js';
-import { protoOf } from '../onnx/tensor-proto.js';
 import { encodeModelProto } from '../onnx/wire.js';
 import { planWithChannels } from '../plan/channel-rule.js';
 import { isChannels, type Plan, parsePlan } from '../plan/plan.js';
 import { analyse } from '../rows/analysis.js';
-import { floats, floatTensor } from '../tensor.js';
+import { floats } from '../tensor.js';
 import { expandChannels } from './channels.js';
+import { node, same, value, weight } from './fixtures.js';
 import { compile, splitFlopShare } from './program.js';
-
-const value = (name: string, shape: readonly number[]): ValueInfoProto => ({
-  name,
-  type: { tensorType: { elemType: 1, shape: { dim: shape.map((size) => ({ dimValue: BigInt(size) })) } } },
-});
-const weight = (name: string, shape: readonly number[]): TensorProto => {
-  const count = shape.reduce((a, b) => a * b);
-  return protoOf(
-    name,
-    floatTensor(
-      Float32Array.from({ length: count }, (_, index) => index),
-      shape,
-    ),
-  );
-};
-const node = (opType: string, input: string[], output: string[], attributes = {}): NodeProto => ({
-  opType,
-  input,
-  output,
-  attribute: [...attributeMap(attributes).values()],
-});
-const same = { pads: [1, 1, 1, 1] };
 
 /** A residual block between a first conv and a pooling head: c channels, `size` rows and columns. */
 function model(channels = 8, size = 6) {

@@ -1,28 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { workloadOf } from '../cost/build-workload.js';
-import { attributeMap } from '../graph/graph.js';
 import { loadGraph } from '../graph/load.js';
-import type { NodeProto, TensorProto, ValueInfoProto } from '../onnx/proto.js';
-import { protoOf } from '../onnx/tensor-proto.js';
 import { encodeModelProto } from '../onnx/wire.js';
 import { analyse } from '../rows/analysis.js';
-import { floatTensor } from '../tensor.js';
+import { node, same, value, weight } from './fixtures.js';
 import { modelIdentity } from './identity.js';
 import { opModel, partWriter } from './part-model.js';
-
-const value = (name: string, shape: readonly number[]): ValueInfoProto => ({
-  name,
-  type: { tensorType: { elemType: 1, shape: { dim: shape.map((size) => ({ dimValue: BigInt(size) })) } } },
-});
-const weight = (name: string, shape: readonly number[]): TensorProto =>
-  protoOf(name, floatTensor(new Float32Array(shape.reduce((a, b) => a * b)), shape));
-const node = (opType: string, input: string[], output: string[], attributes = {}): NodeProto => ({
-  opType,
-  input,
-  output,
-  attribute: [...attributeMap(attributes).values()],
-});
-const same = { pads: [1, 1, 1, 1] };
 
 /** conv+relu, two equal convs one after another, a squeeze over the image, a head. */
 function model(height = 32) {

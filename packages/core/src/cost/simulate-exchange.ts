@@ -3,6 +3,9 @@
  * the rows' owner. Nothing here knows time. Messages are numbered; those of the requester come first, in the order in which
  * it sends them. The arrays are used again for every plan. What the parts of a volume wait for can be written down as
  * a `Flow`, and is read again as long as it holds.
+ *
+ * One long file: resolving needs, numbering messages and writing flows down share all these arrays, in the innermost loop of
+ * every search.
  */
 import { checkWorkPlan, tooEarly } from './check-plan.js';
 import { partialBytes } from './head.js';

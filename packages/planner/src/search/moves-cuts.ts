@@ -36,24 +36,34 @@ function nearestCut(parts: readonly SearchPart[], fraction: number, above: numbe
   return best;
 }
 
-/** Index of a volume and of a part that has another one below it; -1 where none has. */
-function someCut(state: PlanState, context: MoveContext): Place {
-  const [v, part] = somePlace(state, context);
-  const count = (state.volumes[v] as SearchVolume).parts.length;
-  if (count < 2) return [v, -1];
-  const above = part === count - 1 || (part > 0 && context.random.next() < 0.5);
-  return [v, above ? part - 1 : part];
+/** A cut between two parts of a volume. */
+interface Cut {
+  readonly volume: number;
+  /** Index of the part above it. */
+  readonly part: number;
+  readonly above: SearchPart;
+  readonly below: SearchPart;
+  /** Rows of the volume. */
+  readonly rows: number;
+}
+
+/** A cut next to some part; undefined where its volume is not cut. */
+function someCut({ volumes }: PlanState, place: Place, { random }: MoveContext): Cut | undefined {
+  const [volume, at] = place;
+  const { parts } = volumes[volume] as SearchVolume;
+  if (parts.length < 2) return undefined;
+  const isLower = at === parts.length - 1 || (at > 0 && random.next() < 0.5);
+  const part = isLower ? at - 1 : at;
+  const [above, below] = [parts[part] as SearchPart, parts[part + 1] as SearchPart];
+  return { volume, part, above, below, rows: parts.at(-1)?.to ?? 1 };
 }
 
 export function moveCut(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const { random } = context;
-  const [v, i] = someCut(state, context);
-  if (i < 0) return undefined;
-  const { parts } = volumes[v] as SearchVolume;
-  const above = parts[i] as SearchPart;
-  const below = parts[i + 1] as SearchPart;
-  const rows = parts.at(-1)?.to ?? 1;
+  const cut = someCut(state, somePlace(state, context), context);
+  if (cut === undefined) return undefined;
+  const { volume: v, part: i, above, below, rows } = cut;
   const step = someRows(rows, random) * (random.next() < 0.5 ? -1 : 1);
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
@@ -105,13 +115,10 @@ export function split(state: PlanState, context: MoveContext): PlanState | undef
 export function merge(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const { random } = context;
-  const [v, i] = someCut(state, context);
-  if (i < 0) return undefined;
-  const { parts } = volumes[v] as SearchVolume;
-  const above = parts[i] as SearchPart;
-  const below = parts[i + 1] as SearchPart;
+  const cut = someCut(state, somePlace(state, context), context);
+  if (cut === undefined) return undefined;
+  const { volume: v, part: i, above, below, rows } = cut;
   const [first, last] = stretch(v, volumes.length, random);
-  const rows = parts.at(-1)?.to ?? 1;
   const keep = random.next() < 0.5 ? above : below;
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {

@@ -1,4 +1,7 @@
-/** The one suite that every `Engine` has to pass. Only tests import it. */
+/**
+ * The one suite that every `Engine` has to pass. Only tests import it. It is one function, long as it is, so that no engine is held to a
+ * part of it; all of it shares an engine and two models.
+ */
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
