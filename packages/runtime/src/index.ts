@@ -16,7 +16,7 @@ export { createOrtWorkerEngine } from './engine/ort-worker.js';
 export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
 export { createWholeRunner, runWholeModel, type WholeRunner } from './engine/whole-run.js';
-export { FALLS_BACK } from './falls-back.js';
+export { fallsBack } from './falls-back.js';
 export { assertLoopback, formatAddress, isLoopback, parseAddress } from './link/address.js';
 export {
   type Frame,

@@ -1,6 +1,6 @@
 /** `distredge run`: one image, or a stream of them, through providers at given addresses; finished here, unsplit, should one of them be lost. */
 import { DistrEdgeError, type Plan, type Tensor, type VolumeRule } from '@distredge/core';
-import { assertLoopback, FALLS_BACK, formatAddress, MAX_IN_FLIGHT, parseAddress } from '@distredge/runtime';
+import { assertLoopback, fallsBack, formatAddress, MAX_IN_FLIGHT, parseAddress } from '@distredge/runtime';
 import type { NormalizationName } from '@distredge/zoo';
 import { type Command, Option } from 'commander';
 import { interrupted } from '../lifecycle.js';
@@ -132,7 +132,7 @@ async function run(path: string, options: Options): Promise<void> {
     totalMs = trace.totalMs;
     picture = timeline(program, trace);
   } catch (error) {
-    if (!options.fallback || !(error instanceof DistrEdgeError) || !FALLS_BACK.has(error.code)) throw error;
+    if (!options.fallback || !fallsBack(error)) throw error;
     // Ctrl-C ends providers in the same terminal, too.
     if (await interrupted()) throw error;
     fallback = error;

@@ -3,7 +3,7 @@
  * where it is late and that is expected to be sooner.
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
-import { FALLS_BACK } from '../falls-back.js';
+import { fallsBack } from '../falls-back.js';
 import { within } from '../protocol.js';
 import { Credit, race, SYSTEM_CLOCK } from '../straggler.js';
 import { type Images, type StreamOptions, type StreamResult, streamImages } from '../stream.js';
@@ -146,9 +146,4 @@ export class Answering {
     }
     return generations.current;
   }
-}
-
-/** Whether an image that ended so may be finished otherwise. */
-function fallsBack(error: unknown): error is DistrEdgeError {
-  return error instanceof DistrEdgeError && FALLS_BACK.has(error.code);
 }
