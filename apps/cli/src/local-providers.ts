@@ -29,22 +29,22 @@ const PROBE_MS = 5000;
 const END_MS = 2000;
 
 /**
- * Starts this many providers on free loopback ports; they end with the command. Rejects with `PROVIDER_LOST` if one does not
- * come up.
+ * Starts this many providers on free loopback ports, with `extra` arguments; they end with the command. Rejects with
+ * `PROVIDER_LOST` if one does not come up.
  */
-export async function startLocalProviders(count: number): Promise<LocalProviders> {
+export async function startLocalProviders(count: number, extra: readonly string[] = []): Promise<LocalProviders> {
   const cores = await pinnableCores();
   const pinned = count <= cores.length;
-  const children = Array.from({ length: count }, (_, index) => launch(pinned ? cores[index] : undefined));
+  const children = Array.from({ length: count }, (_, index) => launch(pinned ? cores[index] : undefined, extra));
   onEnd(() => endChildren(children));
   const addresses = await Promise.all(children.map(addressOf));
   return { addresses, pids: children.map(({ pid }) => pid ?? 0), pinned };
 }
 
 /** Starts a provider process; on one core where that is given. */
-function launch(core: number | undefined): ChildProcess {
+function launch(core: number | undefined, extra: readonly string[]): ChildProcess {
   const main = fileURLToPath(new URL('./main.js', import.meta.url));
-  const command = [process.execPath, main, 'provider', '--listen', '127.0.0.1:0', '--child'];
+  const command = [process.execPath, main, 'provider', '--listen', '127.0.0.1:0', '--child', ...extra];
   const [program = process.execPath, ...args] =
     core === undefined ? command : ['taskset', '-c', `${core}`, ...command, '--busy-wait', `${BUSY_WAIT_MS}`];
   const child = spawn(program, args, {

@@ -104,9 +104,9 @@ export async function inputsFor(graph: Graph, { image, seed, normalize }: InputO
   return inputs;
 }
 
-/** Starts providers on this machine, which end with the command. */
-export function localProviders(count: number): Promise<LocalProviders> {
-  return shown(`starting ${count} providers`, () => startLocalProviders(count));
+/** Starts providers on this machine, with `extra` arguments, which end with the command. */
+export function localProviders(count: number, extra: readonly string[] = []): Promise<LocalProviders> {
+  return shown(`starting ${count} providers`, () => startLocalProviders(count, extra));
 }
 
 /** Prepares a program on providers, with progress; ends the cluster with the command. */

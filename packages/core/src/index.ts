@@ -105,3 +105,4 @@ export {
   sliceRows,
   type Tensor,
 } from './tensor.js';
+export { type WinogradModel, winogradModel } from './winograd/winograd.js';

@@ -58,6 +58,22 @@ export function landingFor(program: DeviceProgram, requests: number): Landing[] 
   );
 }
 
+/** For each model of a program, the shapes of its inputs by port in the step that does most with it. */
+export function inputShapes({ steps }: DeviceProgram): Map<number, Record<string, readonly number[]>> {
+  const slots = new Map<number, readonly number[]>();
+  const most = new Map<number, number>();
+  const shapes = new Map<number, Record<string, readonly number[]>>();
+  for (const { model, flops, inputs, outputs } of steps) {
+    if (flops > (most.get(model) ?? -1)) {
+      most.set(model, flops);
+      const entries = inputs.map((input) => [input.port, 'slot' in input ? slots.get(input.slot) : input.shape]);
+      shapes.set(model, Object.fromEntries(entries.filter(([, shape]) => shape !== undefined)));
+    }
+    for (const { slot, shape } of outputs) if (slot !== undefined) slots.set(slot, shape);
+  }
+  return shapes;
+}
+
 /** Readies a program's steps on its engine for every open request; `models` are the engine's handles. */
 export async function fixSteps(
   engine: Engine,

@@ -5,7 +5,7 @@
  */
 import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
 import type { Engine } from './engine/engine.js';
-import { fixSteps, type Landing, type Leaving, landingFor } from './job-steps.js';
+import { fixSteps, inputShapes, type Landing, type Leaving, landingFor } from './job-steps.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { Pipeline } from './pipeline.js';
 import { BEGIN_CHANNEL, type Traced } from './protocol.js';
@@ -32,6 +32,8 @@ export class Job {
   /** Members by device index; -1 is the requester. */
   readonly #links = new Map<number, Link>();
   readonly #expected: ReadonlyMap<number, { from: number; bytes: number }>;
+  /** Shapes of the inputs of each model, in the step that does most with it. */
+  readonly #shapes: ReadonlyMap<number, Readonly<Record<string, readonly number[]>>>;
   /** Where the rows of each message land, by request modulo `inFlight`. */
   readonly #landing: readonly Landing[];
   readonly #pipeline: Pipeline;
@@ -44,6 +46,7 @@ export class Job {
     this.program = options.program;
     this.#engine = options.engine;
     this.#expected = new Map(this.program.receives.map(({ message, from, bytes }) => [message, { from, bytes }]));
+    this.#shapes = inputShapes(this.program);
     this.#landing = landingFor(this.program, options.inFlight);
     this.#pipeline = new Pipeline({
       program: this.program,
@@ -63,7 +66,8 @@ export class Job {
 
   /** Loads the next model of the program; models of one key are the same. */
   async load(model: Uint8Array, weights: ReadonlyMap<string, WeightSource>, key: string): Promise<void> {
-    this.#models.push(await this.#engine.load({ model, weights, key }));
+    const shapes = this.#shapes.get(this.#models.length);
+    this.#models.push(await this.#engine.load({ model, weights, key, shapes }));
   }
 
   /** Readies the steps, once all models are loaded. */

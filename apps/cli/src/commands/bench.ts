@@ -9,6 +9,7 @@ import { planHere } from '../plan-here.js';
 import { readPlan } from '../planning.js';
 import {
   compileAs,
+  compileByRule,
   type Division,
   inputsFor,
   localCount,
@@ -28,6 +29,7 @@ interface Options {
   readonly volumes: VolumeRule | 'planned';
   readonly weights?: number[];
   readonly plan?: string;
+  readonly winograd: boolean;
   readonly json?: true;
   readonly shape?: Record<string, number[]>;
   readonly size?: { height: number; width: number };
@@ -39,7 +41,7 @@ export function addBench(program: Command): void {
   withShapes(command.argument('<model>', MODEL_ARGUMENT))
     .summary('time a split run against one core and against threads')
     .description(
-      'Times, taking turns (each time one run to warm up and one that counts): the unsplit model on one core, the split model on N provider processes of one core each, and the unsplit model with N onnxruntime threads.',
+      'Times, taking turns (each time one run to warm up and one that counts): the unsplit model in onnxruntime on one core, the split model on N provider processes of one core each, the whole model on one such provider, and the unsplit model with N onnxruntime threads.',
     )
     .option('--workers <n>', 'provider processes', wholeNumber('--workers', 1, MAX_WORKERS), 2)
     .option('--rounds <n>', 'timed rounds', wholeNumber('--rounds', 1, 10_000), 15)
@@ -52,6 +54,7 @@ export function addBench(program: Command): void {
     )
     .option('--weights <list>', 'relative share of each provider (default: equal)', weightList)
     .addOption(planOption(['workers', 'volumes', 'weights']))
+    .option('--no-winograd', 'have providers compute every convolution directly')
     .option('--json', 'print one JSON object')
     .addHelpText(
       'after',
@@ -82,20 +85,29 @@ async function bench(path: string, options: Options): Promise<void> {
   const model = await readModel(path, modelOptions(options));
   const inputs = await inputsFor(model.graph, options);
   const given = division === undefined ? undefined : compileAs(model.graph, division, options.plan);
-  const providers = await localProviders(workers);
+  const extra = options.winograd ? [] : ['--no-winograd'];
+  const providers = await localProviders(workers, extra);
   const { program, by }: { program: Program; by: 'planner' | 'rule' | 'given' } =
     given === undefined
       ? await planHere(model.graph, model.name, inputs, providers.addresses)
       : { program: given, by: 'given' };
   const cluster = await prepare(program, providers.addresses);
+  const [lone] = (await localProviders(1, extra)).addresses;
+  const alone = await prepare(compileByRule(model.graph, 1, [1]), [lone ?? '']);
   const single = await openUnsplit(model);
   const threads = await openUnsplit(model, workers);
   const contestants = {
     single: () => single.run(inputs),
     split: () => cluster.infer(inputs),
+    oneProvider: () => alone.infer(inputs),
     ortThreads: () => threads.run(inputs),
   };
-  const times: Record<keyof typeof contestants, number[]> = { single: [], split: [], ortThreads: [] };
+  const times: Record<keyof typeof contestants, number[]> = {
+    single: [],
+    split: [],
+    oneProvider: [],
+    ortThreads: [],
+  };
   const gaps: ReturnType<typeof exchangeGaps> = [];
   const progress = new Progress();
   try {
@@ -106,12 +118,12 @@ async function bench(path: string, options: Options): Promise<void> {
     }
     for (let round = 0; round < options.rounds; round++) {
       progress.update(`round ${round + 1} of ${options.rounds}`);
-      for (const name of ['single', 'split', 'ortThreads'] as const) {
+      for (const [name, run] of Object.entries(contestants) as [keyof typeof contestants, () => Promise<unknown>][]) {
         await new Promise((resolve) => setTimeout(resolve, REST_MS));
         // The others' weights are in the caches: a run that does not count brings back one's own.
-        await contestants[name]();
+        await run();
         const started = performance.now();
-        await contestants[name]();
+        await run();
         times[name].push(performance.now() - started);
         if (name === 'split') gaps.push(...exchangeGaps(program, await cluster.trace()));
       }
@@ -124,6 +136,7 @@ async function bench(path: string, options: Options): Promise<void> {
   await threads.close();
   const facts = splitFacts(program);
   const [one, split, many] = [median(times.single), median(times.split), median(times.ortThreads)];
+  const whole = median(times.oneProvider);
   const report = {
     model: model.name,
     workers,
@@ -137,6 +150,7 @@ async function bench(path: string, options: Options): Promise<void> {
       splitFlopShare: facts.splitFlopShare,
       residentBytes: trace.residentBytes,
     },
+    oneProvider: { medianMs: whole },
     ortThreads: { medianMs: many },
     exchange:
       gaps.length === 0
@@ -148,6 +162,8 @@ async function bench(path: string, options: Options): Promise<void> {
           },
     speedup: one / split,
     threadsSpeedup: one / many,
+    /** What dividing alone brings: the same engine on one device, which computes convolutions the same way. */
+    divisionSpeedup: whole / split,
   };
   if (options.json) {
     printJson(report);
@@ -159,14 +175,15 @@ async function bench(path: string, options: Options): Promise<void> {
   print(
     table([
       ['', 'time', 'speed-up'],
-      ['one core, unsplit', ms(one), '1.00×'],
+      ['one core, onnxruntime', ms(one), '1.00×'],
+      ['one provider, the whole model', ms(whole), `${(one / whole).toFixed(2)}×`],
       [`${workers} providers, ${facts.volumes} volumes`, ms(split), `${(one / split).toFixed(2)}×`],
       [`onnxruntime, ${workers} threads`, ms(many), `${(one / many).toFixed(2)}×`],
     ]),
   );
   print(
-    split < one
-      ? styled('green', `split is ${(one / split).toFixed(2)}× as fast as one core`)
+    split < Math.min(one, whole)
+      ? styled('green', `split is ${(one / split).toFixed(2)}× as fast as onnxruntime on one core`)
       : styled('yellow', 'split is slower than one core here: use one device for this model'),
   );
 }

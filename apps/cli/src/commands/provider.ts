@@ -12,6 +12,7 @@ interface Options {
   readonly threads: number;
   readonly busyWait: number;
   readonly cache?: string;
+  readonly winograd: boolean;
   readonly child?: true;
 }
 
@@ -29,6 +30,7 @@ export function addProvider(program: Command): void {
       0,
     )
     .option('--cache <dir>', 'keep weights in this folder, for when the provider is started again')
+    .option('--no-winograd', 'compute every convolution directly, also where Winograd’s way is faster')
     .addOption(new Option('--child', 'end with the process that started this one, and tell it the address').hideHelp())
     .addHelpText(
       'after',
@@ -37,7 +39,7 @@ export function addProvider(program: Command): void {
     .action(provide);
 }
 
-async function provide({ listen, threads, busyWait, cache, child }: Options): Promise<void> {
+async function provide({ listen, threads, busyWait, cache, winograd, child }: Options): Promise<void> {
   assertLoopback(listen);
   if (child) {
     endWithParent();
@@ -46,7 +48,7 @@ async function provide({ listen, threads, busyWait, cache, child }: Options): Pr
   const provider = await startProvider({
     transport: createTcpTransport(),
     listen,
-    createEngine: (program) => createOrtEngineFor(program, { threads }),
+    createEngine: (program) => createOrtEngineFor(program, { threads, ...(winograd ? {} : { winograd }) }),
     engineName: ENGINE_NAME,
     busyWaitMs: busyWait,
     cache,

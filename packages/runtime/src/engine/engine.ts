@@ -18,6 +18,11 @@ export interface EngineModel {
   readonly weights: ReadonlyMap<string, WeightSource>;
   /** Models of one key are the same bytes with the same weights: an engine that has such a model may share it. */
   readonly key?: string | undefined;
+  /**
+   * Shapes of the inputs in most runs, by name: what an engine may choose its ways of computing by. Runs with other numbers of
+   * rows are as right. Default: unknown.
+   */
+  readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
 /** Where an input comes from: a tensor handed over with the call, or a slot an earlier call filled. */
@@ -89,4 +94,6 @@ export interface Engine {
 export interface EngineOptions {
   /** Threads for one op. Default 1. */
   readonly threads?: number;
+  /** Whether convolutions may be computed by Winograd's minimal filtering where that is faster. Default: on x64. */
+  readonly winograd?: boolean;
 }

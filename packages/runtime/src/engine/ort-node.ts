@@ -4,6 +4,7 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { withFasterConvolutions, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -36,6 +37,7 @@ export class OrtEngine implements Engine {
   readonly name: string = ENGINE_NAME;
   readonly blocks: boolean = true;
   readonly #threads: number;
+  readonly #winograd: boolean;
   readonly #sessions = new Map<number, Loaded>();
   readonly #slots = new Map<number, OrtTensor>();
   #handles = 0;
@@ -44,11 +46,14 @@ export class OrtEngine implements Engine {
 
   constructor(options: EngineOptions) {
     this.#threads = threadCount(options);
+    this.#winograd = writesConvolutions(options);
   }
 
-  async load({ model, weights, key }: EngineModel): Promise<number> {
+  async load(given: EngineModel): Promise<number> {
+    const { key } = given;
     const known = key === undefined ? undefined : await this.reuse(key);
     if (known !== undefined) return known;
+    const { model, weights } = this.#winograd ? await withFasterConvolutions(given) : given;
     const staged = await stage(weights);
     try {
       return await this.open(model, staged, key);
@@ -76,7 +81,7 @@ export class OrtEngine implements Engine {
   }
 
   #shared(key: string): string {
-    return `${this.#threads} ${key}`;
+    return `${this.#threads} ${this.#winograd ? 'winograd' : 'direct'} ${key}`;
   }
 
   #keep(loaded: Loaded): number {

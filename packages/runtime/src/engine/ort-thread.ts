@@ -148,7 +148,7 @@ const pool = new Set<EngineThread>();
 
 /** Has a thread ready, so that the first model need not wait for it. */
 export function prepareThread(options: ThreadOptions, entry: URL): void {
-  if ([...pool].some((thread) => thread.options.threads === options.threads)) return;
+  if ([...pool].some((thread) => isLike(thread.options, options))) return;
   const thread = new EngineThread(options, entry);
   pool.add(thread);
   thread.rest();
@@ -159,10 +159,14 @@ export function prepareThread(options: ThreadOptions, entry: URL): void {
  * without a key share with nobody.
  */
 export function threadFor(options: ThreadOptions, entry: URL, key: string | undefined): EngineThread {
-  const fitting = [...pool].filter((thread) => thread.options.threads === options.threads && thread.usable);
+  const fitting = [...pool].filter((thread) => isLike(thread.options, options) && thread.usable);
   const found =
     fitting.find((thread) => key !== undefined && thread.keys.has(key)) ?? fitting.find(({ users }) => users === 0);
   const thread = found ?? new EngineThread(options, entry);
   pool.add(thread);
   return thread;
+}
+
+function isLike(a: ThreadOptions, b: ThreadOptions): boolean {
+  return a.threads === b.threads && a.winograd === b.winograd;
 }

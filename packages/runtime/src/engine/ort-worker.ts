@@ -7,6 +7,7 @@
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
 import { DistrEdgeError } from '@distredge/core';
+import { withFasterConvolutions, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -34,7 +35,7 @@ const ENTRY = import.meta.url.endsWith('.ts') ? new URL('../../dist/engine/ort-w
  * thread's script; tests put in another.
  */
 export function createOrtWorkerEngine(options: EngineOptions = {}, entry: URL = ENTRY): Engine {
-  return new WorkerEngine({ threads: threadCount(options) }, entry);
+  return new WorkerEngine({ threads: threadCount(options), winograd: writesConvolutions(options) }, entry);
 }
 
 class WorkerEngine implements Engine {
@@ -66,13 +67,15 @@ class WorkerEngine implements Engine {
     return this.#at;
   }
 
-  async load({ model, weights, key }: EngineModel): Promise<number> {
+  async load(given: EngineModel): Promise<number> {
     this.#checkOpen();
+    const { key } = given;
     const { thread } = this.#place(key);
     if (key !== undefined) {
       const known = thread.keys.has(key) ? await this.#request({ kind: 'reuse', key }, []) : undefined;
       if (known !== undefined) return known;
     }
+    const { model, weights } = this.#options.winograd ? await withFasterConvolutions(given) : given;
     const staged = await stage(weights);
     try {
       // A copy to move: the model's bytes stay with the caller.

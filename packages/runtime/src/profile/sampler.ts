@@ -137,12 +137,13 @@ export class Sampler {
     const { engine } = this.#options;
     this.#grow(group.flatMap(({ part }) => part.inputs));
     const calls: FixedCall[] = [];
+    const largest = largestInputs(group);
     for (const { name, part } of group) {
       const { bytes, weights } = part.model;
-      const key = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+      const key = keyOf(bytes);
       let model = this.#models.get(key);
       if (model === undefined) {
-        model = await placed(name, engine.load({ model: bytes, weights }));
+        model = await placed(name, engine.load({ model: bytes, weights, shapes: largest.get(key) }));
         this.#models.set(key, model);
       }
       const inputs = part.inputs.map(({ name: port, dtype, shape }): EngineInput => {
@@ -178,6 +179,25 @@ export class Sampler {
     const after = before === undefined ? undefined : clock.cpu?.();
     return Math.max(0, before === undefined || after === undefined ? end - start : after - before);
   }
+}
+
+/** Parts of the same bytes are one model. */
+function keyOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
+}
+
+/** For each model, the shapes of its inputs in its largest part. */
+function largestInputs(group: readonly Named[]): Map<string, Record<string, readonly number[]>> {
+  const sizes = new Map<string, number>();
+  const shapes = new Map<string, Record<string, readonly number[]>>();
+  for (const { part } of group) {
+    const key = keyOf(part.model.bytes);
+    const size = part.inputs.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (size <= (sizes.get(key) ?? -1)) continue;
+    sizes.set(key, size);
+    shapes.set(key, Object.fromEntries(part.inputs.map(({ name, shape }) => [name, shape])));
+  }
+  return shapes;
 }
 
 /** Reads bytes into the caches: of an input its end, which is what was computed or received last. */

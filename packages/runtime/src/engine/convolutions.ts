@@ -1,0 +1,31 @@
+/**
+ * What is done to a model before onnxruntime gets it: convolutions that it would compute directly are written by Winograd's
+ * minimal filtering where that is faster ([decision 17](../../../../docs/decisions/017-winograd.md)). On other processors than
+ * x64 onnxruntime keeps no channels in blocks, and nothing would be gained.
+ */
+import { readFile } from 'node:fs/promises';
+import { winogradModel } from '@distredge/core';
+import type { WeightSource } from '../weights/blob.js';
+import type { EngineModel, EngineOptions } from './engine.js';
+
+/** Whether convolutions are written anew where nothing else is said. */
+export function writesConvolutions({ winograd = process.arch === 'x64' }: EngineOptions): boolean {
+  return winograd;
+}
+
+/** The model to load in place of this one; the same where nothing is to be gained. Rejects where weights cannot be read. */
+export async function withFasterConvolutions(given: EngineModel): Promise<Pick<EngineModel, 'model' | 'weights'>> {
+  const faster = given.shapes === undefined ? undefined : winogradModel(given.model, given.shapes);
+  if (faster === undefined || !faster.reads.every((location) => given.weights.has(location))) return given;
+  const data = new Map<string, Uint8Array>();
+  for (const location of faster.reads) data.set(location, await bytesOf(given.weights.get(location) as WeightSource));
+  const written = faster.write(data);
+  const weights = new Map(given.weights);
+  for (const location of faster.unread) weights.delete(location);
+  for (const [location, bytes] of written.weights) weights.set(location, bytes);
+  return { model: written.bytes, weights };
+}
+
+async function bytesOf(source: WeightSource): Promise<Uint8Array> {
+  return 'path' in source ? new Uint8Array(await readFile(source.path)) : source;
+}
