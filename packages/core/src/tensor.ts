@@ -40,7 +40,8 @@ export function byteLength(dtype: DataType, shape: readonly number[]): number {
 
 /** The bytes at an offset that typed arrays can view: the same memory where aligned, else a copy. */
 function aligned(data: Uint8Array, bytes: number): Uint8Array {
-  return data.byteOffset % bytes === 0 ? data : data.slice();
+  // `slice` of a Node Buffer would be the same memory.
+  return data.byteOffset % bytes === 0 ? data : new Uint8Array(data);
 }
 
 /** A float32 tensor's values as a view (a copy only where the bytes are not aligned). */

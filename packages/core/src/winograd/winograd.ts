@@ -189,11 +189,14 @@ class Rewriting implements WinogradModel {
     const written = new Map<NodeProto, NodeWriter>();
     const gone = new Set<NodeProto>();
     const weights = new Map<string, Uint8Array>();
+    const taken = new Set([...this.#constants.values()].flatMap(locationOf));
+    let prefix = 'winograd';
+    while ([...taken].some((location) => location.startsWith(prefix))) prefix += '_';
     this.#found.forEach((found, index) => {
       const writer = new NodeWriter(`~w${index}.`);
       written.set(found.node, writer);
       for (const node of [found.norm, found.pointwise]) if (node !== undefined) gone.add(node);
-      this.#write(found, writer, data, `winograd-${index}`, weights);
+      this.#write(found, writer, data, `${prefix}-${index}`, weights);
     });
     const { graph } = this.#model;
     const node = (graph?.node ?? []).flatMap((item) => (gone.has(item) ? [] : (written.get(item)?.nodes ?? [item])));

@@ -13,17 +13,25 @@ export function writesConvolutions({ winograd = process.arch === 'x64' }: Engine
   return winograd;
 }
 
+/** A model as it is given to onnxruntime. */
+export interface PreparedModel extends Pick<EngineModel, 'model' | 'weights'> {
+  /** Weights that were made for it, of no use once it is loaded. */
+  readonly made: readonly Uint8Array[];
+}
+
 /** The model to load in place of this one; the same where nothing is to be gained. Rejects where weights cannot be read. */
-export async function withFasterConvolutions(given: EngineModel): Promise<Pick<EngineModel, 'model' | 'weights'>> {
-  const faster = given.shapes === undefined ? undefined : winogradModel(given.model, given.shapes);
-  if (faster === undefined || !faster.reads.every((location) => given.weights.has(location))) return given;
+export async function prepared(given: EngineModel, winograd: boolean): Promise<PreparedModel> {
+  const { model, shapes } = given;
+  const faster = winograd && shapes !== undefined ? winogradModel(model, shapes) : undefined;
+  if (faster === undefined || !faster.reads.every((location) => given.weights.has(location)))
+    return { model, weights: given.weights, made: [] };
   const data = new Map<string, Uint8Array>();
   for (const location of faster.reads) data.set(location, await bytesOf(given.weights.get(location) as WeightSource));
   const written = faster.write(data);
   const weights = new Map(given.weights);
   for (const location of faster.unread) weights.delete(location);
   for (const [location, bytes] of written.weights) weights.set(location, bytes);
-  return { model: written.bytes, weights };
+  return { model: written.bytes, weights, made: [...written.weights.values()] };
 }
 
 async function bytesOf(source: WeightSource): Promise<Uint8Array> {

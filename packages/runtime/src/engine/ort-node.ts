@@ -4,7 +4,7 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { withFasterConvolutions, writesConvolutions } from './convolutions.js';
+import { prepared, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -53,12 +53,14 @@ export class OrtEngine implements Engine {
     const { key } = given;
     const known = key === undefined ? undefined : await this.reuse(key);
     if (known !== undefined) return known;
-    const { model, weights } = this.#winograd ? await withFasterConvolutions(given) : given;
+    const { model, weights, made } = await prepared(given, this.#winograd);
     const staged = await stage(weights);
     try {
       return await this.open(model, staged, key);
     } finally {
       await unstage(staged.folder);
+      // What could not be staged stays the session's.
+      if (staged.inMemory.length === 0) for (const bytes of made) free(bytes);
     }
   }
 

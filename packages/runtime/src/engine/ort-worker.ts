@@ -7,7 +7,7 @@
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { withFasterConvolutions, writesConvolutions } from './convolutions.js';
+import { prepared, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -19,6 +19,7 @@ import type {
   FixedCalls,
 } from './engine.js';
 import { FixedByRun } from './fixed.js';
+import { free } from './free.js';
 import { ENGINE_NAME, threadCount } from './ort-session.js';
 import { checkTensor } from './ort-tensor.js';
 import { EngineThread, prepareThread, threadFor } from './ort-thread.js';
@@ -75,7 +76,7 @@ class WorkerEngine implements Engine {
       const known = thread.keys.has(key) ? await this.#request({ kind: 'reuse', key }, []) : undefined;
       if (known !== undefined) return known;
     }
-    const { model, weights } = this.#options.winograd ? await withFasterConvolutions(given) : given;
+    const { model, weights, made } = await prepared(given, this.#options.winograd);
     const staged = await stage(weights);
     try {
       // A copy to move: the model's bytes stay with the caller.
@@ -85,6 +86,8 @@ class WorkerEngine implements Engine {
       return handle;
     } finally {
       await unstage(staged.folder);
+      // What could not be staged stays the session's.
+      if (staged.inMemory.length === 0) for (const bytes of made) free(bytes);
     }
   }
 
