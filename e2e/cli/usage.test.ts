@@ -1,4 +1,5 @@
 /** Help, and what is wrong on the command line itself: exit code 2, one clear error. */
+import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -96,6 +97,14 @@ describe.concurrent('wrong usage', () => {
     expect(code).toBe(2);
     expect(stderr).toContain('error USAGE: --child is for providers that distredge itself starts');
   });
+});
+
+test('the command that npm links runs, and is there before anything is built', () => {
+  const manifest = new URL('../../apps/cli/package.json', import.meta.url);
+  const bin = (JSON.parse(readFileSync(manifest, 'utf8')) as { bin: { distredge: string } }).bin.distredge;
+  expect(bin).not.toMatch(/^(\.\/)?dist\//);
+  const linked = fileURLToPath(new URL(bin, manifest));
+  expect(execFileSync(process.execPath, [linked, '--version'], { encoding: 'utf8' })).toMatch(/^\d+\.\d+\.\d+\n$/);
 });
 
 describe.concurrent('addresses', () => {
