@@ -1,5 +1,5 @@
 import { PROFILE_VERSION, type Profile, type Workload } from '@distredge/core';
-import { ENGINE_NAME } from '@distredge/runtime';
+import { engineName } from '@distredge/runtime';
 import type { Mutator } from './_hostile-tools.js';
 import { connectPacket, PacketType, packet, publishPacket } from './_mqtt-raw.js';
 
@@ -10,7 +10,7 @@ export const CLUSTER = 'target';
 export function profileOf(id: string, { ops, tensors, model, head }: Workload, hash: string): Profile {
   return {
     version: PROFILE_VERSION,
-    device: { id, engine: ENGINE_NAME, threads: 1, cpu: 'any' },
+    device: { id, engine: engineName(), threads: 1, cpu: 'any' },
     model: { name: model, hash },
     memory_mb: 1000,
     part_ms: 0,

@@ -17,7 +17,7 @@ import {
   createMemoryTransport,
   createOrtEngineFor,
   createTcpTransport,
-  ENGINE_NAME,
+  engineName,
   FrameKind,
   joinCluster,
   type Link,
@@ -112,7 +112,7 @@ function provide(transport: Transport, listen: string, said: Tally): Promise<Pro
   return startProvider({
     transport,
     listen,
-    engineName: ENGINE_NAME,
+    engineName: engineName(),
     createEngine: (program) => createOrtEngineFor(program, { threads: 1 }),
     helloMs: 5000,
     weightsMs: 5000,

@@ -8,7 +8,7 @@ import {
   createOrtEngineFor,
   createPacedEngine,
   createTcpTransport,
-  ENGINE_NAME,
+  engineName,
   startProvider,
 } from '@distredge/runtime';
 import { Station } from './access-point.js';
@@ -30,7 +30,7 @@ const provider = await startProvider({
     latencyMs: (from) => dilation * (pace.latencyMs[from] ?? 0),
   }),
   listen: `${addressOf(member)}:0`,
-  engineName: paced ? `${ENGINE_NAME}, paced` : ENGINE_NAME,
+  engineName: paced ? `${engineName()}, paced` : engineName(),
   // Plans of a changing network are prepared beforehand, all at once.
   maxJobs: 64,
   createEngine: (program) => {

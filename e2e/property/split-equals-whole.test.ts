@@ -1,6 +1,6 @@
 /** The one property that rules the core: for any model and any plan, split, run and stitch equals the whole model. */
 import { analyse, compile, loadGraph, type Plan, type Program } from '@distredge/core';
-import { connect, createMemoryTransport, createOrtEngine, ENGINE_NAME, startProvider } from '@distredge/runtime';
+import { connect, createMemoryTransport, createOrtEngine, engineName, startProvider } from '@distredge/runtime';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { check, TIMEOUT_MS } from './check.js';
@@ -56,7 +56,7 @@ async function runOnProviders(program: Program, model: RandomModel): ReturnType<
         transport,
         listen: `device${device}:1`,
         createEngine: () => createOrtEngine(),
-        engineName: ENGINE_NAME,
+        engineName: engineName(),
       }),
     ),
   );

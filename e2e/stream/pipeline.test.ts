@@ -6,8 +6,8 @@ import {
   connect,
   createMemoryTransport,
   createOrtWorkerEngine,
-  ENGINE_NAME,
   type Engine,
+  engineName,
   startProvider,
 } from '@distredge/runtime';
 import fc from 'fast-check';
@@ -60,7 +60,7 @@ async function onCluster<T>(
         transport,
         listen: `device${device}:1`,
         createEngine,
-        engineName: ENGINE_NAME,
+        engineName: engineName(),
       }),
     ),
   );

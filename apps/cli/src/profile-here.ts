@@ -3,7 +3,7 @@ import { cpus, hostname, totalmem } from 'node:os';
 import { type Analysis, type Profile, workloadOf } from '@distredge/core';
 import {
   createOrtEngine,
-  ENGINE_NAME,
+  engineName,
   measureLoopback,
   measureProfile,
   modelHash,
@@ -29,7 +29,7 @@ export async function profileHere(
   name: string,
   { threads = 1, budgetMs, cache = true, link = false }: ProfileHereOptions = {},
 ): Promise<{ profile: Profile; kept: boolean }> {
-  const device = { id: hostname(), engine: ENGINE_NAME, threads, cpu: cpus()[0]?.model ?? 'unknown' };
+  const device = { id: hostname(), engine: engineName(), threads, cpu: cpus()[0]?.model ?? 'unknown' };
   const known = cache ? await readCachedProfile({ device, model: { name, hash: modelHash(analysis) } }) : undefined;
   if (known !== undefined && (!link || known.link !== undefined)) return { profile: known, kept: true };
   const stop = new AbortController();

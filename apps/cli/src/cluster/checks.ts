@@ -4,7 +4,7 @@ import { DistrEdgeError } from '@distredge/core';
 import {
   createTcpTransport,
   createTlsTransport,
-  ENGINE_NAME,
+  engineName,
   isLoopback,
   isOnline,
   parseAddress,
@@ -80,7 +80,7 @@ export async function checksFor(address: string, options: MemberOptions): Promis
     {
       what: 'this machine',
       result: 'good',
-      found: `distredge ${version()}, ${ENGINE_NAME}, Node ${process.versions.node}`,
+      found: `distredge ${version()}, ${engineName()}, Node ${process.versions.node}`,
     },
   ];
   const loopback = isLoopback(parseAddress(address).host);

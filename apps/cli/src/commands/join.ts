@@ -6,7 +6,7 @@ import {
   createOrtEngineFor,
   createTcpTransport,
   createTlsTransport,
-  ENGINE_NAME,
+  engineName,
   type Identity,
   isLoopback,
   joinCluster,
@@ -110,7 +110,7 @@ async function join(address: string, options: Options): Promise<void> {
     transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity, { onRefused }),
     host,
     createEngine: (program) => createOrtEngineFor(program, { threads }),
-    engineName: ENGINE_NAME,
+    engineName: engineName(),
     threads,
     memoryMb: memoryMb(),
     cache: options.cache ?? (await usualCache(log)),
@@ -144,7 +144,7 @@ async function join(address: string, options: Options): Promise<void> {
     });
   else
     print(
-      `joined cluster '${plain(identity?.clusterName ?? cluster)}' at ${plain(endpoint.name)} as ${plain(identity?.deviceName ?? name)} (${ENGINE_NAME}); Ctrl-C leaves it`,
+      `joined cluster '${plain(identity?.clusterName ?? cluster)}' at ${plain(endpoint.name)} as ${plain(identity?.deviceName ?? name)} (${engineName()}); Ctrl-C leaves it`,
     );
   await new Promise(() => undefined);
 }

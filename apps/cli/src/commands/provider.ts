@@ -1,7 +1,7 @@
 /** `distredge provider`: computes parts for requesters until it is told to stop. */
 import { setPriority } from 'node:os';
 import { DistrEdgeError } from '@distredge/core';
-import { assertLoopback, createOrtEngineFor, createTcpTransport, ENGINE_NAME, startProvider } from '@distredge/runtime';
+import { assertLoopback, createOrtEngineFor, createTcpTransport, engineName, startProvider } from '@distredge/runtime';
 import { type Command, Option } from 'commander';
 import { endAll, ignoreTerminalSignals, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
@@ -45,11 +45,12 @@ async function provide({ listen, threads, busyWait, cache, winograd, child }: Op
     endWithParent();
     letParentRunFirst();
   }
+  const engine = { threads, ...(winograd ? {} : { winograd }) };
   const provider = await startProvider({
     transport: createTcpTransport(),
     listen,
-    createEngine: (program) => createOrtEngineFor(program, { threads, ...(winograd ? {} : { winograd }) }),
-    engineName: ENGINE_NAME,
+    createEngine: (program) => createOrtEngineFor(program, engine),
+    engineName: engineName(engine),
     busyWaitMs: busyWait,
     cache,
     log: (line) => {
@@ -58,7 +59,7 @@ async function provide({ listen, threads, busyWait, cache, winograd, child }: Op
   });
   onEnd(() => provider.close());
   if (child) process.send?.({ address: provider.address });
-  else print(`provider on ${provider.address} (${ENGINE_NAME}); Ctrl-C ends it`);
+  else print(`provider on ${provider.address} (${engineName(engine)}); Ctrl-C ends it`);
   await new Promise(() => undefined);
 }
 

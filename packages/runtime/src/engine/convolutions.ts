@@ -7,10 +7,16 @@ import { readFile } from 'node:fs/promises';
 import { winogradModel } from '@distredge/core';
 import type { WeightSource } from '../weights/blob.js';
 import type { EngineModel, EngineOptions } from './engine.js';
+import { ONNXRUNTIME } from './ort-session.js';
 
 /** Whether convolutions are written anew where nothing else is said. */
 export function writesConvolutions({ winograd = process.arch === 'x64' }: EngineOptions): boolean {
   return winograd;
+}
+
+/** Name and version of an engine, with what its times depend on besides: for traces and profiles. */
+export function engineName(options: EngineOptions = {}): string {
+  return writesConvolutions(options) ? `${ONNXRUNTIME} with winograd` : ONNXRUNTIME;
 }
 
 /** A model as it is given to onnxruntime. */

@@ -4,7 +4,7 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { prepared, writesConvolutions } from './convolutions.js';
+import { engineName, prepared, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -17,7 +17,7 @@ import type {
 } from './engine.js';
 import { memoryFor } from './fixed.js';
 import { free } from './free.js';
-import { createSession, ENGINE_NAME, engineError, threadCount } from './ort-session.js';
+import { createSession, engineError, threadCount } from './ort-session.js';
 import { bytesOf, fromOrt, toOrt } from './ort-tensor.js';
 import { type StagedWeights, stage, unstage, unstageStuck } from './ort-weights.js';
 import { sharedSessions } from './shared-sessions.js';
@@ -34,7 +34,7 @@ function now(): number {
 
 /** The engine behind `createOrtEngine`; `open` is its door for a thread whose weights another thread has staged. */
 export class OrtEngine implements Engine {
-  readonly name: string = ENGINE_NAME;
+  readonly name: string;
   readonly blocks: boolean = true;
   readonly #threads: number;
   readonly #winograd: boolean;
@@ -46,6 +46,7 @@ export class OrtEngine implements Engine {
 
   constructor(options: EngineOptions) {
     this.#threads = threadCount(options);
+    this.name = engineName(options);
     this.#winograd = writesConvolutions(options);
   }
 

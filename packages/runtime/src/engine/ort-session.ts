@@ -8,8 +8,8 @@ import type { StagedWeights } from './ort-weights.js';
 // onnxruntime prints what it also throws.
 env.logLevel = 'fatal';
 
-/** Name and version of the engine, for traces and profiles. */
-export const ENGINE_NAME: string = `onnxruntime-node ${env.versions.node ?? env.versions.common}`;
+/** Name and version of what computes. */
+export const ONNXRUNTIME: string = `onnxruntime-node ${env.versions.node ?? env.versions.common}`;
 
 /**
  * From this many bytes of weights on, onnxruntime is kept from packing the matrices of fully connected layers: that would

@@ -7,7 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { DistrEdgeError } from '@distredge/core';
 import type { EngineOptions } from './engine.js';
 import { createExitGate, guardExit, unguardExit } from './exit-gate.js';
-import { ENGINE_NAME, engineError } from './ort-session.js';
+import { engineError, ONNXRUNTIME } from './ort-session.js';
 import { unstageStuck } from './ort-weights.js';
 import { post, unpackError, type WorkerReply, type WorkerRequest, type WorkerValues } from './worker-protocol.js';
 
@@ -117,7 +117,7 @@ export class EngineThread {
       try {
         post(this.#worker, message, moved);
       } catch (cause) {
-        throw engineError('a call cannot be handed to the thread of the engine', ENGINE_NAME, cause);
+        throw engineError('a call cannot be handed to the thread of the engine', ONNXRUNTIME, cause);
       }
       if (this.#pending.size === 0) this.#worker.ref();
       this.#pending.set(message.id, { resolve: resolve as (value: unknown) => void, reject });
@@ -135,7 +135,7 @@ export class EngineThread {
 
   /** Rejects what is pending and all that follows; the first reason stays. */
   #fail(message: string, got: string): void {
-    this.#failure ??= new DistrEdgeError('ENGINE_FAILED', message, { where: ENGINE_NAME, got });
+    this.#failure ??= new DistrEdgeError('ENGINE_FAILED', message, { where: ONNXRUNTIME, got });
     pool.delete(this);
     for (const pending of this.#pending.values()) pending.reject(this.#failure);
     this.#pending.clear();

@@ -7,7 +7,7 @@
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { prepared, writesConvolutions } from './convolutions.js';
+import { engineName, prepared, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -20,7 +20,7 @@ import type {
 } from './engine.js';
 import { FixedByRun } from './fixed.js';
 import { free } from './free.js';
-import { ENGINE_NAME, threadCount } from './ort-session.js';
+import { threadCount } from './ort-session.js';
 import { checkTensor } from './ort-tensor.js';
 import { EngineThread, prepareThread, threadFor } from './ort-thread.js';
 import { stage, unstage, unstageStuck } from './ort-weights.js';
@@ -40,7 +40,7 @@ export function createOrtWorkerEngine(options: EngineOptions = {}, entry: URL = 
 }
 
 class WorkerEngine implements Engine {
-  readonly name = ENGINE_NAME;
+  readonly name: string;
   readonly blocks = false;
   readonly #options: Required<EngineOptions>;
   readonly #entry: URL;
@@ -50,6 +50,7 @@ class WorkerEngine implements Engine {
 
   constructor(options: Required<EngineOptions>, entry: URL) {
     this.#options = options;
+    this.name = engineName(options);
     this.#entry = entry;
     if (this.#pooled) prepareThread(options, entry);
   }
