@@ -30,11 +30,17 @@ const BLAME_MS = 200;
 /** Loading models may hold a provider up, all the longer where several share a core: it is waited for this much longer. */
 const LOADING_PATIENCE = 4;
 
+/** Weights that may not hold images up travel in pieces of this size, with pauses of at most so many ms between them. */
+const SLOW_CHUNK_BYTES: number = 2 ** 16;
+const MOST_PAUSE_MS = 1000;
+
 /** A blob is asked for once more where what an earlier attempt left of it was wrong. */
 const MOST_ASKED = 2;
 
 /** Hears of the weights that travel, in bytes. */
 interface Travels {
+  /** The most that they may take of a link, in 10⁶ bit/s. */
+  readonly mbps?: number;
   /** So many more are wanted. */
   wanted(bytes: number): void;
   sent(bytes: number): void;
@@ -150,14 +156,21 @@ export class Member {
   }
 
   async #sendBlob(channel: number, bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.byteLength; at += BLOB_CHUNK_BYTES) {
-      const chunk = bytes.subarray(at, at + BLOB_CHUNK_BYTES);
+    const { mbps } = this.#travels;
+    const most = mbps === undefined ? BLOB_CHUNK_BYTES : SLOW_CHUNK_BYTES;
+    for (let at = 0; at < bytes.byteLength; at += most) {
+      const chunk = bytes.subarray(at, at + most);
+      const began = performance.now();
       try {
         await (this.#link as Link).send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
       } catch (error) {
         throw await this.#reason(error);
       }
       this.#travels.sent(chunk.byteLength);
+      if (mbps === undefined) continue;
+      const rest = (chunk.byteLength * 8) / (mbps * 1000) - (performance.now() - began);
+      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(rest, MOST_PAUSE_MS)));
+      if (this.#failure !== undefined) throw this.#failure;
     }
   }
 

@@ -13,6 +13,8 @@ const AGAIN_MS = 25;
 const MAX_WORDS = 65_536;
 /** One dial to a device may take so long: one that does not answer by then cannot be reached. */
 const DIAL_MS = 10_000;
+/** One that was reached is asked anew when it has not answered for so long: the link may have been cut meanwhile, and say nothing. */
+const ANSWER_MS = 10_000;
 /** Devices give each other signs of life this often, in ms. */
 const BEAT_MS = 150;
 /**
@@ -191,7 +193,7 @@ export class Peers {
       { deadlineMs: Math.min(DIAL_MS, left), ...this.#expecting(device) },
     );
     const giveUp = (): void => link.close();
-    const timer = setTimeout(giveUp, left);
+    const timer = setTimeout(giveUp, Math.min(ANSWER_MS, left));
     job.signal.addEventListener('abort', giveUp);
     try {
       await sendControl(link, {

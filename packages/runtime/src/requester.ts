@@ -36,6 +36,8 @@ export interface ConnectOptions {
   readonly failed?: (error: Error) => void;
   /** Gives up connecting, and ends the cluster, when it is aborted. */
   readonly signal?: AbortSignal;
+  /** Weights travel no faster than this to each device, in 10⁶ bit/s: images need the links, too. Default: as fast as they can. */
+  readonly weightsMbps?: number;
   /** Told about progress while weights travel: bytes sent so far, of all that providers have asked for. */
   readonly progress?: (sent: number, total: number) => void;
 }
@@ -156,7 +158,9 @@ class Requester implements Cluster {
     const { addresses, deadlineMs = 10_000, prepareMs = 300_000, requestMs = 60_000, silenceMs = 5000 } = this.#options;
     const token = randomBytes(16).toString('hex');
     const devices = [...new Set(program.steps.map(({ device }) => device))].sort((a, b) => a - b);
+    const { weightsMbps } = this.#options;
     const travels = {
+      ...(weightsMbps === undefined ? {} : { mbps: weightsMbps }),
       wanted: (bytes: number): void => {
         this.weights.wanted += bytes;
       },

@@ -28,6 +28,7 @@ import { packModel } from './model-message.js';
 import { ProfileSurvey } from './profile-survey.js';
 import { type DeviceRecord, isOnline, linkKey, onlineDevices, type Registry, type RegistryEvent } from './registry.js';
 import { Replanning } from './replanning.js';
+import { Standbys } from './standbys.js';
 import { Suspects } from './suspects.js';
 import { plannable, type ServedModel } from './task.js';
 import { checkName } from './topics.js';
@@ -63,6 +64,7 @@ class Serving implements Controller, Context {
   readonly #profiles: ProfileSurvey;
   readonly #watching: Watching;
   readonly #generations: Generations;
+  readonly #standbys: Standbys;
   readonly #replanning: Replanning;
   readonly #answering: Answering;
   #closed = false;
@@ -71,7 +73,10 @@ class Serving implements Controller, Context {
     this.options = options;
     const { model } = options;
     if (model !== undefined) this.model = { ...model, hash: modelHash(model.analysis) };
-    const suspect = (id: string): void => this.#suspects.add(id);
+    const suspect = (id: string): void => {
+      this.#suspects.add(id);
+      this.#replanning.without(id);
+    };
     this.#suspects = new Suspects({
       answers: (id) => this.#answers(id),
       back: () => this.#replanning.need('joined'),
@@ -86,17 +91,31 @@ class Serving implements Controller, Context {
         const end = performance.now() + ms;
         while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));
       },
+      loading: () => this.#standbys.loading,
     });
     this.#generations = new Generations(this, {
-      switched: (generation) => this.#watching.from(generation, generation.facts.predicted, generation.facts.ids),
+      switched: (generation) => {
+        this.#watching.from(generation, generation.facts.predicted, generation.facts.ids);
+        this.#standbys.refresh();
+      },
       abandoned: (reason) => this.#replanning.need(reason),
       suspect,
     });
+    this.#standbys = new Standbys(this, {
+      current: () => this.#generations.current,
+      busy: () => this.#replanning.busy,
+      pace: this.#watching.pace,
+      failed: (prepared, error) => this.#replanning.standInFailed(prepared, error),
+    });
     this.#replanning = new Replanning(this, {
       generations: this.#generations,
+      standbys: this.#standbys,
       pace: this.#watching.pace,
       suspect,
-      kept: (generation, run, ids) => this.#watching.from(generation, run, ids),
+      kept: (generation, run, ids) => {
+        this.#watching.from(generation, run, ids);
+        this.#standbys.refresh();
+      },
     });
     this.#answering = new Answering(this, {
       generations: this.#generations,
@@ -286,6 +305,7 @@ class Serving implements Controller, Context {
     this.#links.close();
     this.wake();
     await this.#generations.close();
+    await this.#standbys.close();
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
   }
 }

@@ -29,6 +29,11 @@ export class Generation {
   #inFlight = 0;
   #retired = false;
   #closed: Promise<void> | undefined;
+  #tellSlow: (ms: number) => void = () => undefined;
+  /** Resolves when a better plan has replaced it because images take so many ms on it by now; may never. */
+  readonly superseded: Promise<number> = new Promise((resolve) => {
+    this.#tellSlow = resolve;
+  });
 
   constructor(facts: GenerationFacts) {
     this.facts = facts;
@@ -36,6 +41,16 @@ export class Generation {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Whether no image begins here any more. */
+  get retired(): boolean {
+    return this.#retired;
+  }
+
+  /** A better plan is in force: images take so many ms here by now, and those under way may be begun again there. */
+  supersede(ms: number): void {
+    this.#tellSlow(ms);
   }
 
   /** Whether a device takes part in it. */

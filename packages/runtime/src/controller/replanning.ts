@@ -2,17 +2,27 @@
  * Makes plans when they are due, one at a time, in the background: asks the planner, holds its plan against the one in force, has it
  * prepared on its devices, and switches. What cannot be planned or prepared is tried again after a while.
  */
-import { compile, type SimulatedRun, simulator, toPlan } from '@distredge/core';
-import { tryConnect } from '../requester.js';
+import {
+  compile,
+  type PlanSimulator,
+  type SimulatedRun,
+  simulator,
+  toPlan,
+  type WorkPlan,
+} from '@distredge/core';
+import { type Cluster, tryConnect } from '../requester.js';
 import type { Context } from './context.js';
 import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
-import type { Generations } from './generations.js';
+import type { Generations, Prepared } from './generations.js';
+import type { Standbys } from './standbys.js';
 import { backOff } from './suspects.js';
 import { type Asked, askedOf, moved, type ServedModel } from './task.js';
 
 export interface ReplanningTerms {
   readonly generations: Generations;
+  /** Plans that are ready already. */
+  readonly standbys: Standbys;
   /** How much longer than profiled a device takes. */
   readonly pace: ReadonlyMap<string, number>;
   suspect(id: string): void;
@@ -36,8 +46,10 @@ export class Replanning {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
-  /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
-  #preparing: readonly string[] = [];
+  /** The plan that is being prepared: loading models may keep its devices from saying that they are there. */
+  #preparing: { readonly ids: ReadonlySet<string>; readonly stop: AbortController } | undefined;
+  /** What came of plans that stood by. */
+  readonly #stoodBy = new WeakMap<Cluster, Generation>();
   #hold = false;
 
   constructor(context: Context, terms: ReplanningTerms) {
@@ -59,14 +71,22 @@ export class Replanning {
   }
 
   isPreparing(id: string): boolean {
-    return this.#preparing.includes(id);
+    return this.#preparing?.ids.has(id) ?? false;
+  }
+
+  /** A device has failed: a plan that is being prepared on it need not be waited for. */
+  without(id: string): void {
+    if (this.isPreparing(id)) this.#preparing?.stop.abort();
   }
 
   /** Has a plan made soon; the first reason counts until it is. */
   need(reason: PlanReason): void {
     const { model, closed } = this.#context;
     if (model === undefined || closed) return;
-    this.#due ??= { reason, since: performance.now() };
+    const since = performance.now();
+    const { generations } = this.#terms;
+    if (generations.current === undefined) this.#standInFor(model, reason, since);
+    this.#due ??= { reason, since };
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;
       // What came up when the last plan was just done.
@@ -97,33 +117,99 @@ export class Replanning {
     }
   }
 
+  /** With no plan in force: puts the best one that stands by in force, if there is one. */
+  #standInFor(model: ServedModel, reason: PlanReason, since: number): void {
+    const { generations, standbys, pace } = this.#terms;
+    // The first plan is what there is before any stand-in.
+    if (generations.count === 0) return;
+    const { registry, suspects } = this.#context;
+    try {
+      const asked = askedOf(model, registry, suspects, pace);
+      if (asked === undefined) return;
+      const judge = simulator(asked.task);
+      const best = standbys.best(asked, judge);
+      if (best !== undefined) this.#standIn(best.prepared, asked, judge, reason, since);
+    } catch (error) {
+      this.#context.problem(error);
+    }
+  }
+
+  /** Puts a plan in force that stood by, and returns it among the devices that there are now. */
+  #standIn(
+    prepared: Prepared,
+    asked: Asked,
+    judge: PlanSimulator,
+    reason: PlanReason,
+    since: number,
+  ): { readonly generation: Generation; readonly work: WorkPlan } | undefined {
+    const { generations, standbys, kept } = this.#terms;
+    const work = moved(prepared.work, prepared.ids, asked.ids);
+    if (work === undefined) return undefined;
+    standbys.take(prepared);
+    const tookMs = performance.now() - since;
+    const generation = generations.switchTo(prepared, { reason, tookMs, planMs: 0, prepareMs: 0 });
+    this.#stoodBy.set(prepared.cluster, generation);
+    kept(generation, judge.run(work), asked.ids);
+    return { generation, work };
+  }
+
+  /** A plan that stood by has failed. */
+  standInFailed({ cluster }: Prepared, error: Error): void {
+    const generation = this.#stoodBy.get(cluster);
+    if (generation !== undefined) this.#terms.generations.giveUp(generation, error);
+  }
+
   async #planFor(model: ServedModel, asked: Asked, reason: PlanReason, since: number): Promise<void> {
     const { options } = this.#context;
-    const { generations } = this.#terms;
+    const { generations, standbys } = this.#terms;
     const judge = simulator(asked.task);
-    const running = generations.current;
+    const margin = 1 - (options.margin ?? MARGIN);
+    let running = generations.current;
     // The plan in force, among the devices that there are now.
-    const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+    let before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
     const start = before === undefined ? [] : [before];
+    let stoodIn = false;
+    if (running === undefined || reason === 'drift') {
+      const best = standbys.best(asked, judge);
+      const runningMs = before === undefined ? Number.POSITIVE_INFINITY : judge.latency(before);
+      const pays = best !== undefined && best.ms < runningMs * margin;
+      const standIn = pays ? this.#standIn(best.prepared, asked, judge, reason, since) : undefined;
+      if (standIn !== undefined) {
+        running?.supersede(runningMs);
+        running = standIn.generation;
+        before = standIn.work;
+        start.unshift(before);
+        stoodIn = true;
+      }
+    }
     const asking = performance.now();
-    const work = await options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
+    const work = await options.plan(asked.task, { urgent: running === undefined || (reason === 'drift' && !stoodIn), start });
     const planMs = performance.now() - asking;
     const bestMs = judge.latency(work);
+    let runningMs: number | undefined;
     if (running !== undefined && running === generations.current && before !== undefined) {
-      const runningMs = judge.latency(before);
-      if (!(bestMs < runningMs * (1 - (options.margin ?? MARGIN)))) {
+      runningMs = judge.latency(before);
+      if (!(bestMs < runningMs * margin)) {
         this.#context.tell({ type: 'kept', generation: running.facts.number, runningMs, bestMs });
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
-      this.#hold = reason === 'drift';
+      this.#hold = reason === 'drift' && !stoodIn;
+    }
+    // Something has failed meanwhile: the next plan is about what is left.
+    if (this.#isStale(asked)) {
+      this.need('failed');
+      return;
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = options;
     let generation: Generation | undefined;
     const preparing = performance.now();
-    this.#preparing = asked.ids;
-    const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {
+    standbys.yield();
+    const program = compile(model.graph, plan, model.analysis);
+    const stop = new AbortController();
+    this.#preparing = { ids: new Set(program.steps.map(({ device }) => asked.ids[device] ?? '')), stop };
+    const attempt = await tryConnect(program, {
       transport,
       addresses: asked.addresses,
       ids: options.identity === undefined ? undefined : asked.ids,
@@ -131,18 +217,19 @@ export class Replanning {
       silenceMs,
       requestMs,
       inFlight,
-      signal: this.#ending.signal,
+      signal: AbortSignal.any([this.#ending.signal, stop.signal]),
       failed: (error) => {
         if (generation !== undefined) generations.giveUp(generation, error);
       },
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
-      this.#preparing = [];
+      this.#preparing = undefined;
       this.#hold = false;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);
-      if (attempt.lost.size > 0) this.need('failed');
+      if (attempt.lost.size > 0 || stop.signal.aborted) this.need('failed');
+      if (stop.signal.aborted) return;
       throw attempt.error;
     }
     this.#failures = 0;
@@ -154,6 +241,12 @@ export class Replanning {
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
     const tookMs = performance.now() - since;
     generation = generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
+    if (reason === 'drift' && runningMs !== undefined) running?.supersede(runningMs);
+  }
+
+  /** Whether a device that a plan is for has failed since it was asked for. */
+  #isStale({ ids }: Asked): boolean {
+    return ids.some((id) => this.#context.suspects.has(id));
   }
 
   /** Plans again after a while, the longer the more often it failed. */

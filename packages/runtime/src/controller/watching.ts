@@ -28,6 +28,8 @@ export interface PlanningTerms {
   need(reason: PlanReason): void;
   /** Resolves when no plan is being made, or after so many ms. */
   settled(ms: number): Promise<void>;
+  /** Whether devices load a plan that is to stand by: what images take meanwhile says nothing. */
+  loading(): boolean;
 }
 
 export class Watching {
@@ -93,7 +95,7 @@ export class Watching {
     if (this.#imagesSinceTrace.length > MOST_TIMES) this.#imagesSinceTrace.shift();
     const now = performance.now();
     const watch = this.#watch;
-    if (watch?.generation !== generation) return;
+    if (watch?.generation !== generation || this.#planning.loading()) return;
     const slower = watch.rhythm.add(now, generation.inFlight > 0);
     if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
     if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
