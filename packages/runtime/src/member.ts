@@ -1,12 +1,13 @@
 /** One provider, as the requester sees it: its link, what it was asked, and whether it is still alive. */
 import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
-import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
+import { type Arriving, type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import {
   BEGIN_CHANNEL,
   BLOB_CHUNK_BYTES,
   type Control,
   checkVersion,
   PROTOCOL_VERSION,
+  type Progressed,
   parseControl,
   reportedError,
   sendControl,
@@ -60,6 +61,8 @@ export class Member {
   /** Whether it has told that it lost another device: its own end follows from that. */
   #blames = false;
   #readiness: Promise<Control> | undefined;
+  #progress: Promise<void> | undefined;
+  #told: Progressed | undefined;
   /** While it is prepared: what its program consists of, and how often the provider has asked for it. */
   #blobs: readonly { readonly data: Uint8Array; asked: number }[] = [];
   #travels: Travels = { wanted() {}, sent() {} };
@@ -201,6 +204,38 @@ export class Member {
     const answer = this.#expect('traced');
     await this.#tell({ type: 'trace' });
     return (await within(answer, deadlineMs, 'a provider did not tell of the last image', () => this.#where)) as Traced;
+  }
+
+  /**
+   * How far an image has come: what the provider tells within so many ms, or else what it told last. Only one question is open at a
+   * time; a provider that computes answers when it is done.
+   */
+  async progress(ms: number): Promise<Progressed | undefined> {
+    this.#progress ??= this.#askProgress().then(
+      (told) => {
+        this.#told = told;
+        this.#progress = undefined;
+      },
+      () => undefined,
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    });
+    await Promise.race([this.#progress, late]);
+    clearTimeout(timer);
+    return this.#told;
+  }
+
+  async #askProgress(): Promise<Progressed> {
+    const answer = this.#expect('progressed');
+    await this.#tell({ type: 'progress' });
+    return (await answer) as Progressed;
+  }
+
+  /** The rows that are on their way here, and how many bytes of them have come. */
+  get arriving(): Arriving | undefined {
+    return this.#link?.arriving;
   }
 
   async #tell(message: Control): Promise<void> {

@@ -21,6 +21,8 @@ export interface AnsweringTerms {
   planning(): boolean;
   /** For how long an image had better wait for the next plan though one is in force, in ms. */
   holdMs(): number;
+  /** An image begins on a plan; what is returned is called when it has ended. */
+  begun(generation: Generation): () => void;
   /** An image was done on a plan. */
   observe(generation: Generation, ms: number): void;
 }
@@ -87,7 +89,8 @@ export class Answering {
 
   /** Runs an image on a plan. */
   async #on(generation: Generation, inputs: Tensors): Promise<{ outputs: Tensors; generation: number }> {
-    const { generations, observe } = this.#terms;
+    const { generations, begun, observe } = this.#terms;
+    const ended = begun(generation);
     try {
       const { outputs, ms } = await generation.infer(inputs);
       this.#credit.earn();
@@ -96,6 +99,8 @@ export class Answering {
     } catch (error) {
       if (fallsBack(error) && !this.#context.closed) generations.giveUp(generation, error);
       throw error;
+    } finally {
+      ended();
     }
   }
 
@@ -125,7 +130,14 @@ export class Answering {
       begunAgain: (ms) => {
         this.#credit.spend();
         const ids = facts.cluster.owing.map((index) => facts.ids[index] ?? '');
-        this.#context.tell({ type: 'late', generation: facts.number, ids, ms, expectedMs: pace.expected ?? 0, to: next() === undefined ? 'whole' : 'plan' });
+        this.#context.tell({
+          type: 'late',
+          generation: facts.number,
+          ids,
+          ms,
+          expectedMs: pace.expected ?? 0,
+          to: next() === undefined ? 'whole' : 'plan',
+        });
       },
       again: async (over) => {
         const other = next();

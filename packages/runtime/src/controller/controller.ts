@@ -92,6 +92,7 @@ class Serving implements Controller, Context {
         while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));
       },
       loading: () => this.#standbys.loading,
+      preparing: () => this.#replanning.preparing,
     });
     this.#generations = new Generations(this, {
       switched: (generation) => {
@@ -122,6 +123,7 @@ class Serving implements Controller, Context {
       changes: this.#changes,
       planning: () => this.#replanning.busy,
       holdMs: () => (this.#closed ? 0 : this.#replanning.holdMs),
+      begun: (generation) => this.#watching.begun(generation),
       observe: (generation, ms) => this.#watching.observe(generation, ms),
     });
   }

@@ -3,7 +3,7 @@
  * from beginning to end, so plans never mix.
  */
 import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
-import type { Cluster, RunTrace } from '../requester.js';
+import type { Cluster, RunProgress, RunTrace } from '../requester.js';
 import { Pace } from '../straggler.js';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -81,6 +81,12 @@ export class Generation {
   async trace(): Promise<RunTrace | undefined> {
     if (this.#inFlight > 0 || this.#closed !== undefined) return undefined;
     return this.facts.cluster.trace().catch(() => undefined);
+  }
+
+  /** How far the image under way has come, as devices tell within so many ms; undefined where none is, or others are, too. */
+  async progress(ms: number): Promise<RunProgress | undefined> {
+    if (this.#inFlight !== 1 || this.#closed !== undefined) return undefined;
+    return this.facts.cluster.progress(ms).catch(() => undefined);
   }
 
   /** No image begins here any more; those under way are finished. */

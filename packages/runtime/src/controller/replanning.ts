@@ -2,14 +2,7 @@
  * Makes plans when they are due, one at a time, in the background: asks the planner, holds its plan against the one in force, has it
  * prepared on its devices, and switches. What cannot be planned or prepared is tried again after a while.
  */
-import {
-  compile,
-  type PlanSimulator,
-  type SimulatedRun,
-  simulator,
-  toPlan,
-  type WorkPlan,
-} from '@distredge/core';
+import { compile, type PlanSimulator, type SimulatedRun, simulator, toPlan } from '@distredge/core';
 import { type Cluster, tryConnect } from '../requester.js';
 import type { Context } from './context.js';
 import type { PlanReason } from './events.js';
@@ -32,7 +25,9 @@ export interface ReplanningTerms {
 
 const DIAL_MS = 5000;
 /** No image waits longer than this for a plan that is being prepared while another one is in force. */
-const HOLD_MS = 500;
+const HOLD_MS = 150;
+/** A plan that stands by replaces one that works where it takes less than this share of what that takes: a better one comes soon. */
+const STAND_IN = 0.85;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
 
@@ -70,6 +65,11 @@ export class Replanning {
     return this.#hold ? HOLD_MS : 0;
   }
 
+  /** Whether a plan is being loaded. */
+  get preparing(): boolean {
+    return this.#preparing !== undefined;
+  }
+
   isPreparing(id: string): boolean {
     return this.#preparing?.ids.has(id) ?? false;
   }
@@ -85,7 +85,7 @@ export class Replanning {
     if (model === undefined || closed) return;
     const since = performance.now();
     const { generations } = this.#terms;
-    if (generations.current === undefined) this.#standInFor(model, reason, since);
+    if (generations.current === undefined || reason === 'drift') this.#standInFor(model, reason, since);
     this.#due ??= { reason, since };
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;
@@ -117,7 +117,7 @@ export class Replanning {
     }
   }
 
-  /** With no plan in force: puts the best one that stands by in force, if there is one. */
+  /** Puts the best plan that stands by in force, if there is one and none is in force, or a slower one. */
   #standInFor(model: ServedModel, reason: PlanReason, since: number): void {
     const { generations, standbys, pace } = this.#terms;
     // The first plan is what there is before any stand-in.
@@ -128,29 +128,37 @@ export class Replanning {
       if (asked === undefined) return;
       const judge = simulator(asked.task);
       const best = standbys.best(asked, judge);
-      if (best !== undefined) this.#standIn(best.prepared, asked, judge, reason, since);
+      const running = generations.current;
+      const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+      const runningMs = before === undefined ? Number.POSITIVE_INFINITY : judge.latency(before);
+      if (best === undefined || !(best.ms < runningMs * STAND_IN)) return;
+      this.#standIn(best.prepared, asked, judge, reason, since);
+      running?.supersede(runningMs);
+      // What is being prepared was planned for something else.
+      this.#preparing?.stop.abort();
     } catch (error) {
       this.#context.problem(error);
     }
   }
 
-  /** Puts a plan in force that stood by, and returns it among the devices that there are now. */
-  #standIn(
-    prepared: Prepared,
-    asked: Asked,
-    judge: PlanSimulator,
-    reason: PlanReason,
-    since: number,
-  ): { readonly generation: Generation; readonly work: WorkPlan } | undefined {
+  /** Puts a plan in force that stood by. */
+  #standIn(prepared: Prepared, asked: Asked, judge: PlanSimulator, reason: PlanReason, since: number): void {
     const { generations, standbys, kept } = this.#terms;
     const work = moved(prepared.work, prepared.ids, asked.ids);
-    if (work === undefined) return undefined;
+    if (work === undefined) return;
     standbys.take(prepared);
     const tookMs = performance.now() - since;
-    const generation = generations.switchTo(prepared, { reason, tookMs, planMs: 0, prepareMs: 0 });
+    const run = judge.run(work);
+    const now = { ...prepared, predicted: run };
+    const generation = generations.switchTo(now, { reason, tookMs, planMs: 0, prepareMs: 0 });
     this.#stoodBy.set(prepared.cluster, generation);
-    kept(generation, judge.run(work), asked.ids);
-    return { generation, work };
+    // The devices of the simulation may be others than those it was prepared among.
+    kept(generation, run, asked.ids);
+  }
+
+  /** Another plan must take less than this share of what the one in force takes. */
+  get #margin(): number {
+    return 1 - (this.#context.options.margin ?? MARGIN);
   }
 
   /** A plan that stood by has failed. */
@@ -163,38 +171,23 @@ export class Replanning {
     const { options } = this.#context;
     const { generations, standbys } = this.#terms;
     const judge = simulator(asked.task);
-    const margin = 1 - (options.margin ?? MARGIN);
-    let running = generations.current;
+    const running = generations.current;
     // The plan in force, among the devices that there are now.
-    let before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+    const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
     const start = before === undefined ? [] : [before];
-    let stoodIn = false;
-    if (running === undefined || reason === 'drift') {
-      const best = standbys.best(asked, judge);
-      const runningMs = before === undefined ? Number.POSITIVE_INFINITY : judge.latency(before);
-      const pays = best !== undefined && best.ms < runningMs * margin;
-      const standIn = pays ? this.#standIn(best.prepared, asked, judge, reason, since) : undefined;
-      if (standIn !== undefined) {
-        running?.supersede(runningMs);
-        running = standIn.generation;
-        before = standIn.work;
-        start.unshift(before);
-        stoodIn = true;
-      }
-    }
     const asking = performance.now();
-    const work = await options.plan(asked.task, { urgent: running === undefined || (reason === 'drift' && !stoodIn), start });
+    const work = await options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
     const planMs = performance.now() - asking;
     const bestMs = judge.latency(work);
     let runningMs: number | undefined;
     if (running !== undefined && running === generations.current && before !== undefined) {
       runningMs = judge.latency(before);
-      if (!(bestMs < runningMs * margin)) {
+      if (!(bestMs < runningMs * this.#margin)) {
         this.#context.tell({ type: 'kept', generation: running.facts.number, runningMs, bestMs });
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
-      this.#hold = reason === 'drift' && !stoodIn;
+      this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
     }
     // Something has failed meanwhile: the next plan is about what is left.
     if (this.#isStale(asked)) {
