@@ -37,20 +37,26 @@ export class Peers {
   readonly #longest = new Map<number, number>();
   readonly #beatMs: number;
   readonly #ids: readonly string[] | undefined;
+  readonly #answerMs: number;
 
-  /** @param ids of the devices, where certificates prove them */
+  /**
+   * @param ids of the devices, where certificates prove them
+   * @param answerMs how long a device that was reached may take to answer
+   */
   constructor(
     job: Job,
     token: string,
     transport: Transport,
     beatMs: number = BEAT_MS,
     ids: readonly string[] | undefined = undefined,
+    answerMs: number = ANSWER_MS,
   ) {
     this.job = job;
     this.token = token;
     this.#transport = transport;
     this.#beatMs = beatMs;
     this.#ids = ids;
+    this.#answerMs = answerMs;
   }
 
   /** Something was heard of a device. */
@@ -193,7 +199,7 @@ export class Peers {
       { deadlineMs: Math.min(DIAL_MS, left), ...this.#expecting(device) },
     );
     const giveUp = (): void => link.close();
-    const timer = setTimeout(giveUp, Math.min(ANSWER_MS, left));
+    const timer = setTimeout(giveUp, Math.min(this.#answerMs, left));
     job.signal.addEventListener('abort', giveUp);
     try {
       await sendControl(link, {

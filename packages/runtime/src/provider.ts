@@ -53,6 +53,8 @@ export interface ProviderOptions {
   readonly weightsMs?: number;
   /** A requester of which nothing is heard for so long is gone, though its link is open. Default 30000 ms. */
   readonly requesterMs?: number;
+  /** Another device that was reached is asked anew when it has not answered for so long. Default 10000 ms. */
+  readonly peerAnswerMs?: number;
   /** How often the devices of a program give each other signs of life, in ms. Default 150. */
   readonly beatMs?: number;
   /**
@@ -281,7 +283,7 @@ class Session {
     }
     const job = this.#job(message, program);
     job.attach(-1, this.#link);
-    const peers = new Peers(job, message.token, options.transport, options.beatMs, message.ids);
+    const peers = new Peers(job, message.token, options.transport, options.beatMs, message.ids, options.peerAnswerMs);
     jobs.add(peers);
     this.#peers = peers;
     this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);

@@ -39,7 +39,7 @@ function sentence(event: ControllerEvent): string {
         ? 'connected to the broker'
         : 'the broker is away: images go on, devices cannot join meanwhile';
     case 'problem':
-      return `${event.error.code}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}`;
+      return `${event.error.code}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}${event.held === undefined ? '' : `; ${event.held} more were not told`}`;
   }
 }
 

@@ -31,12 +31,15 @@ import { Replanning } from './replanning.js';
 import { Standbys } from './standbys.js';
 import { Suspects } from './suspects.js';
 import { plannable, type ServedModel } from './task.js';
+import { Throttle } from './throttle.js';
 import { checkName } from './topics.js';
 import { Watching } from './watching.js';
 
 const PROBE_MS = 2000;
 /** A link whose rate differs by no more than this share is what it was. */
 const SAME_LINK = 0.1;
+/** Problems that are told: a member that says nonsense without end does not fill the log. */
+const PROBLEMS = { burst: 20, perSecond: 2 };
 /** How often those who wait for the cluster to be ready look, though nothing seems to have changed. */
 const LOOK_MS = 500;
 
@@ -59,6 +62,7 @@ class Serving implements Controller, Context {
   directory!: Directory;
   readonly #undo: (() => Promise<void>)[] = [];
   readonly #changes = new Changes();
+  readonly #problems = new Throttle(PROBLEMS);
   readonly #suspects: Suspects;
   readonly #links: LinkSurvey;
   readonly #profiles: ProfileSurvey;
@@ -204,7 +208,8 @@ class Serving implements Controller, Context {
     if (this.#closed) return;
     const known =
       error instanceof DistrEdgeError ? error : new DistrEdgeError('INTERNAL', String(error), { cause: error });
-    this.tell({ type: 'problem', error: known });
+    const held = this.#problems.pass();
+    if (held !== undefined) this.tell({ type: 'problem', error: known, ...(held === 0 ? {} : { held }) });
   }
 
   get generation(): Controller['generation'] {

@@ -64,5 +64,5 @@ export type ControllerEvent =
       readonly id?: string;
     }
   | { readonly type: 'broker'; readonly connected: boolean }
-  /** Something went wrong in the background; images go on. */
-  | { readonly type: 'problem'; readonly error: DistrEdgeError };
+  /** Something went wrong in the background; images go on. `held`: so many before it were not told, for there were too many. */
+  | { readonly type: 'problem'; readonly error: DistrEdgeError; readonly held?: number };
