@@ -90,7 +90,7 @@ class Serving implements Controller, Context {
       if ((await this.#links.measure('new')).measured > 0) this.#replanning.need('measured');
     });
     this.#watching = new Watching(this, this.#links, {
-      need: (reason) => this.#replanning.need(reason),
+      need: (reason, sudden) => this.#replanning.need(reason, sudden),
       settled: async (ms) => {
         const end = performance.now() + ms;
         while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));

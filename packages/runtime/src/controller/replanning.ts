@@ -79,13 +79,13 @@ export class Replanning {
     if (this.isPreparing(id)) this.#preparing?.stop.abort();
   }
 
-  /** Has a plan made soon; the first reason counts until it is. */
-  need(reason: PlanReason): void {
+  /** Has a plan made soon; the first reason counts until it is. `sudden`: one that stands by may replace the one in force at once. */
+  need(reason: PlanReason, sudden = false): void {
     const { model, closed } = this.#context;
     if (model === undefined || closed) return;
     const since = performance.now();
     const { generations } = this.#terms;
-    if (generations.current === undefined || reason === 'drift') this.#standInFor(model, reason, since);
+    if (generations.current === undefined || sudden) this.#standInFor(model, reason, since);
     this.#due ??= { reason, since };
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;

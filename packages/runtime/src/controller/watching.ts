@@ -21,6 +21,8 @@ const AGAIN_MS = 3000;
 const FORGIVEN = 0.05;
 /** How long links wait to be measured while a plan is being made. */
 const SETTLED_MS = 2000;
+/** A device that takes so many times as long as it did is to be left at once. */
+const MUCH_SLOWER = 2;
 /** An image is looked at before it ends when it has taken so many times as long as usual, and so many ms more. */
 const SUSPICIOUS = 1.25;
 const LEAST_LATE_MS = 5;
@@ -37,8 +39,8 @@ const SAME_RATE = 1.2;
 const MOST_TIMES = 1000;
 
 export interface PlanningTerms {
-  /** Has a plan made. */
-  need(reason: PlanReason): void;
+  /** Has a plan made; `sudden`: one that stands by had better take over until then. */
+  need(reason: PlanReason, sudden?: boolean): void;
   /** Resolves when no plan is being made, or after so many ms. */
   settled(ms: number): Promise<void>;
   /** Whether devices load a plan that is to stand by: what images take meanwhile says nothing. */
@@ -146,7 +148,7 @@ export class Watching {
     if (reports.length === 0) return false;
     context.directory.suppose(reports);
     const factor = progress.elapsedMs / expectedMs;
-    this.#planning.need('drift');
+    this.#planning.need('drift', true);
     await this.#ask(generation, factor, performance.now() - this.#linksLookedAt >= AGAIN_MS);
     return true;
   }
@@ -206,12 +208,18 @@ export class Watching {
     });
     watch.traffic.add(trace, context.registry.links);
     const { factors, network, sudden } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
-    for (const [device, factor] of factors) {
+    // Where the next plan is being loaded, that is what takes time.
+    const paces = this.#planning.preparing() ? [] : [...factors];
+    for (const [device, factor] of paces) {
       const id = ids[device] ?? '';
       this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
-    if (factors.size > 0) this.#planning.need('drift');
+    if (paces.length > 0)
+      this.#planning.need(
+        'drift',
+        paces.some(([, factor]) => factor >= MUCH_SLOWER),
+      );
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
@@ -225,7 +233,7 @@ export class Watching {
     watch.drift.restart();
     if (reports.length > 0) {
       context.directory.suppose(reports);
-      this.#planning.need('drift');
+      this.#planning.need('drift', true);
     }
     await this.#ask(generation, factor);
   }
