@@ -24,6 +24,8 @@ export class Generation {
   readonly facts: GenerationFacts;
   /** What images take on it. */
   readonly pace: Pace = new Pace();
+  /** When it came into force, in ms of this process's clock. */
+  readonly since: number = performance.now();
   /** Images that this generation has answered. */
   images = 0;
   #inFlight = 0;

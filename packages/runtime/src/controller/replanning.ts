@@ -26,6 +26,9 @@ export interface ReplanningTerms {
 const DIAL_MS = 5000;
 /** No image waits longer than this for a plan that is being prepared while another one is in force. */
 const HOLD_MS = 150;
+/** Nothing is loaded for so long after a plan that stood by has taken over, and how often it is looked whether it still works. */
+const REST_MS = 1500;
+const REST_LOOK_MS = 25;
 /** A plan that stands by replaces one that works where it takes less than this share of what that takes: a better one comes soon. */
 const STAND_IN = 0.85;
 /** Share by which a new plan must be faster where nothing else is said. */
@@ -189,8 +192,9 @@ export class Replanning {
       }
       this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
     }
+    await this.#rest(running);
     // Something has failed meanwhile: the next plan is about what is left.
-    if (this.#isStale(asked)) {
+    if (this.#isStale(asked) || generations.current !== running) {
       this.need('failed');
       return;
     }
@@ -235,6 +239,13 @@ export class Replanning {
     const tookMs = performance.now() - since;
     generation = generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
     if (reason === 'drift' && runningMs !== undefined) running?.supersede(runningMs);
+  }
+
+  /** Lets a plan that has just taken over answer an image or two before its devices load the next one; not once it has failed itself. */
+  async #rest(running: Generation | undefined): Promise<void> {
+    const end = running !== undefined && this.#stoodBy.has(running.facts.cluster) ? running.since + REST_MS : 0;
+    while (this.#terms.generations.current === running && performance.now() < end && !this.#context.closed)
+      await new Promise((resolve) => setTimeout(resolve, REST_LOOK_MS));
   }
 
   /** Whether a device that a plan is for has failed since it was asked for. */
