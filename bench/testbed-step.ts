@@ -1,17 +1,19 @@
-/** How soon a cluster is on another plan after a link has changed or was cut; `npm run bench -- testbed-step --help`. */
+/** How soon a cluster is on another plan after a link has changed or was cut, or a device is gone; `npm run bench -- testbed-step --help`. */
 import { rm } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
-import { type ClusterMember, type Line, startCluster } from './_testbed/cluster.js';
+import { type ClusterMember, type Line, rejoin, startCluster } from './_testbed/cluster.js';
 import { makeFolder, missing, removeLeftovers, Testnet } from './_testbed/namespaces.js';
 import { median } from './_workloads.js';
 
 const HELP = `usage: npm run bench -- testbed-step [MODEL] [options]
 
 A controller and devices in network namespaces, as a user starts them (distredge up, distredge join, TLS), with a stream of images.
-The last device's link is slowed down, and everything up to the first image on another plan is timed; then the link is as it was, and so on.
+The last device's link is slowed down, and everything up to the first image on another plan is timed; then all is as it was, and so on.
 
   --cut           cut the last device off from the one before it instead; the controller still reaches both
+  --kill          kill the last device's process instead; it joins again
+  --freeze        stop the last device's process instead; it goes on afterwards
   --devices N     default 2
   --times N       changes that are measured (5)
   --from MBPS     rate of all links (200)
@@ -24,6 +26,8 @@ const { values, positionals } = parseArgs({
   options: {
     help: { type: 'boolean' },
     cut: { type: 'boolean', default: false },
+    kill: { type: 'boolean', default: false },
+    freeze: { type: 'boolean', default: false },
     verbose: { type: 'boolean', default: false },
     devices: { type: 'string', default: '2' },
     times: { type: 'string', default: '5' },
@@ -92,8 +96,7 @@ interface Measured {
 
 const NOTICED = new Set(['drift', 'link', 'problem', 'fallback', 'device']);
 
-async function once(controller: ClusterMember, rates: readonly number[], part: readonly number[]): Promise<Measured> {
-  const testnet = net as Testnet;
+async function once(controller: ClusterMember, change: () => Promise<void>): Promise<Measured> {
   const usesAll = ({ event, devices: used }: Line): boolean =>
     event === 'plan' && Array.isArray(used) && used.length === devices;
   const plans = (): Line[] => controller.lines.filter(({ event }) => event === 'plan');
@@ -119,8 +122,7 @@ async function once(controller: ClusterMember, rates: readonly number[], part: r
   );
   const before = Number(plans().at(-1)?.['generation']);
   const at = Date.now();
-  if (part.length > 0) await testnet.part(part, true);
-  else await testnet.shape(rates);
+  await change();
   const plan = await controller.hears(
     'another plan',
     ({ event, generation }) => event === 'plan' && Number(generation) > before,
@@ -163,19 +165,42 @@ try {
   await net.shape(all(from));
   const args = [model, '--devices', `${devices}`, '--random', '1000000', '--profile-budget', '2', '--budget', '1'];
   const controller = await startCluster(net, folder, devices, args, (member) => members.push(member));
-  const change = values.cut
-    ? `link between d${devices - 1} and d${devices} cut`
-    : `d${devices}'s link ${from} → ${to} Mbit/s`;
-  console.log(`${model} on ${devices} devices; ${change}, ${times} times; load ${(loadavg()[0] ?? 0).toFixed(1)}`);
+  const testnet = net;
+  const last = (): ClusterMember => members[devices] as ClusterMember;
+  const pair = [devices - 1, devices];
+  const changes: Record<string, { what: string; begin(): Promise<void>; end(): Promise<void> }> = {
+    slow: {
+      what: `d${devices}'s link ${from} → ${to} Mbit/s`,
+      begin: () => testnet.shape(all(to)),
+      end: () => testnet.shape(all(from)),
+    },
+    cut: {
+      what: `link between d${devices - 1} and d${devices} cut`,
+      begin: () => testnet.part(pair, true),
+      end: () => testnet.part(pair, false),
+    },
+    kill: {
+      what: `d${devices} killed`,
+      begin: async () => void last().child.kill('SIGKILL'),
+      end: async () => void members.splice(devices, 1, rejoin(testnet, folder, devices)),
+    },
+    freeze: {
+      what: `d${devices} stopped`,
+      begin: async () => void last().child.kill('SIGSTOP'),
+      end: async () => void last().child.kill('SIGCONT'),
+    },
+  };
+  const kind = ['cut', 'kill', 'freeze'].find((name) => values[name as 'cut' | 'kill' | 'freeze']) ?? 'slow';
+  const change = changes[kind] as (typeof changes)[string];
+  console.log(`${model} on ${devices} devices; ${change.what}, ${times} times; load ${(loadavg()[0] ?? 0).toFixed(1)}`);
   const measured: Measured[] = [];
   for (let time = 0; time < times; time++) {
-    const one = await once(controller, all(to), values.cut ? [devices - 1, devices] : []);
+    const one = await once(controller, change.begin);
     measured.push(one);
     console.log(
       `${time + 1}: noticed after ${one.noticed.toFixed(0)} ms, plan in force after ${one.planned}, first image begun after ${one.begun.toFixed(0)}, done after ${one.done}; predicted ${one.predictedMs.toFixed(0)} ms an image`,
     );
-    if (values.cut) await net.part([devices - 1, devices], false);
-    await net.shape(all(from));
+    await change.end();
   }
   const column = (of: keyof Measured): number[] => measured.map((one) => one[of]);
   console.log(

@@ -77,6 +77,11 @@ export class ClusterMember {
   }
 }
 
+/** A device that has joined before, and joins again. */
+export function rejoin(net: Testnet, folder: string, device: number): ClusterMember {
+  return new ClusterMember(net, device, folder, ['join', `${addressOf(0)}:${PORT}`, '--name', `d${device}`]);
+}
+
 /** A controller as member 0 and devices as the others, joined with codes, over TLS. Rejects as `hears` does. */
 export async function startCluster(
   net: Testnet,

@@ -1,7 +1,17 @@
 /** The thread that plans, so that the command still hears Ctrl-C; `planner-worker.ts` speaks to it. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { DistrEdgeError, type PlanningTask } from '@distredge/core';
-import { createPlanner, explain, type GraphRunner, lowerBound, type PlannerProgress } from '@distredge/planner';
+import {
+  createPlanner,
+  explain,
+  type GraphRunner,
+  lowerBound,
+  osds,
+  type Planned,
+  type PlannerOptions,
+  type PlannerProgress,
+  type TrainedAgent,
+} from '@distredge/planner';
 import type { ExitGate } from '@distredge/runtime';
 import type { PlannerAnswer, PlannerRequest } from './planner-worker.js';
 
@@ -39,14 +49,27 @@ function guardedRunner(): GraphRunner {
   };
 }
 
+/** What `osds` has learnt so far, for requests that go on from it. */
+let trained: TrainedAgent | undefined;
+
+async function tuned(task: PlanningTask, options: PlannerOptions): Promise<Planned> {
+  const known = trained?.model === task.workload.model ? { trained } : {};
+  const planned = await osds({ runner: guardedRunner(), ...known }).plan(task, options);
+  trained = planned.trained ?? trained;
+  return planned;
+}
+
 async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const { task } = request;
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
   if (request.kind === 'explain') return { reasons: await explain(task, request.plan, request.options) };
   const { planner: name, options, classical, objective = 'latency' } = request;
-  const planner = createPlanner(name, { classical, objective, runner: guardedRunner() });
   const started = performance.now();
-  const { plan, latencyMs, evaluations } = await planner.plan(task, { ...options, onProgress: reporter() });
+  const settings = { ...options, onProgress: reporter() };
+  const { plan, latencyMs, evaluations } =
+    name === 'osds' && request.goesOn === true
+      ? await tuned(task, settings)
+      : await createPlanner(name, { classical, objective, runner: guardedRunner() }).plan(task, settings);
   const planMs = performance.now() - started;
   if (!Number.isFinite(latencyMs)) throw doesNotFit(name, task);
   return { planned: { plan, latencyMs, evaluations }, planMs };

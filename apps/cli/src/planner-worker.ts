@@ -9,6 +9,8 @@ export interface PlanRequest {
   readonly planner: string;
   readonly classical: boolean;
   readonly objective?: 'latency' | 'throughput';
+  /** `osds` goes on from the agent that the last such request for this model left. Default: it begins anew. */
+  readonly goesOn?: boolean;
   readonly task: PlanningTask;
   /** `start`: plans to begin with, for example the one that runs now. */
   readonly options: { readonly budgetMs?: number; readonly seed?: number; readonly start?: readonly WorkPlan[] };

@@ -8,7 +8,7 @@ import type { Engine } from './engine/engine.js';
 import { fixSteps, inputShapes, type Landing, type Leaving, landingFor } from './job-steps.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { Pipeline } from './pipeline.js';
-import { BEGIN_CHANNEL, type Traced } from './protocol.js';
+import { BEGIN_CHANNEL, now, type Progressed, type Traced } from './protocol.js';
 import type { WeightSource } from './weights/blob.js';
 
 export interface JobOptions {
@@ -169,6 +169,17 @@ export class Job {
   /** When the last request's steps ran and its messages arrived, in ms since the epoch. */
   trace(): Traced {
     return { ...this.#pipeline.trace, residentBytes: process.memoryUsage.rss() };
+  }
+
+  /** How far the oldest image under way has come here; where there is none, how the last one went. */
+  progress(): Progressed {
+    const { request: of, steps, messages } = this.#pipeline.progress ?? this.#pipeline.trace;
+    const arriving = [...this.#links.values()].flatMap(({ arriving: frame }) => {
+      const { kind, request, channel } = frame?.header ?? {};
+      const known = kind === FrameKind.data && request === of && channel !== BEGIN_CHANNEL;
+      return known ? [{ message: channel as number, bytes: frame?.received ?? 0 }] : [];
+    });
+    return { type: 'progressed', at: now(), request: of, steps, messages, arriving };
   }
 
   /** Ends the job with an error, once, and reports it. */

@@ -1,12 +1,13 @@
 /** One provider, as the requester sees it: its link, what it was asked, and whether it is still alive. */
 import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
-import { type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
+import { type Arriving, type Frame, type FrameHeader, FrameKind, type Link, type Transport } from './link/link.js';
 import {
   BEGIN_CHANNEL,
   BLOB_CHUNK_BYTES,
   type Control,
   checkVersion,
   PROTOCOL_VERSION,
+  type Progressed,
   parseControl,
   reportedError,
   sendControl,
@@ -30,11 +31,17 @@ const BLAME_MS = 200;
 /** Loading models may hold a provider up, all the longer where several share a core: it is waited for this much longer. */
 const LOADING_PATIENCE = 4;
 
+/** Weights that may not hold images up travel in pieces of this size, with pauses of at most so many ms between them. */
+const SLOW_CHUNK_BYTES: number = 2 ** 16;
+const MOST_PAUSE_MS = 1000;
+
 /** A blob is asked for once more where what an earlier attempt left of it was wrong. */
 const MOST_ASKED = 2;
 
 /** Hears of the weights that travel, in bytes. */
 interface Travels {
+  /** The most that they may take of a link, in 10⁶ bit/s. */
+  readonly mbps?: number;
   /** So many more are wanted. */
   wanted(bytes: number): void;
   sent(bytes: number): void;
@@ -54,6 +61,8 @@ export class Member {
   /** Whether it has told that it lost another device: its own end follows from that. */
   #blames = false;
   #readiness: Promise<Control> | undefined;
+  #progress: Promise<void> | undefined;
+  #told: Progressed | undefined;
   /** While it is prepared: what its program consists of, and how often the provider has asked for it. */
   #blobs: readonly { readonly data: Uint8Array; asked: number }[] = [];
   #travels: Travels = { wanted() {}, sent() {} };
@@ -150,14 +159,21 @@ export class Member {
   }
 
   async #sendBlob(channel: number, bytes: Uint8Array): Promise<void> {
-    for (let at = 0; at < bytes.byteLength; at += BLOB_CHUNK_BYTES) {
-      const chunk = bytes.subarray(at, at + BLOB_CHUNK_BYTES);
+    const { mbps } = this.#travels;
+    const most = mbps === undefined ? BLOB_CHUNK_BYTES : SLOW_CHUNK_BYTES;
+    for (let at = 0; at < bytes.byteLength; at += most) {
+      const chunk = bytes.subarray(at, at + most);
+      const began = performance.now();
       try {
         await (this.#link as Link).send({ kind: FrameKind.blob, request: 0, channel }, [chunk]);
       } catch (error) {
         throw await this.#reason(error);
       }
       this.#travels.sent(chunk.byteLength);
+      if (mbps === undefined) continue;
+      const rest = (chunk.byteLength * 8) / (mbps * 1000) - (performance.now() - began);
+      if (rest > 0) await new Promise((resolve) => setTimeout(resolve, Math.min(rest, MOST_PAUSE_MS)));
+      if (this.#failure !== undefined) throw this.#failure;
     }
   }
 
@@ -188,6 +204,38 @@ export class Member {
     const answer = this.#expect('traced');
     await this.#tell({ type: 'trace' });
     return (await within(answer, deadlineMs, 'a provider did not tell of the last image', () => this.#where)) as Traced;
+  }
+
+  /**
+   * How far an image has come: what the provider tells within so many ms, or else what it told last. Only one question is open at a
+   * time; a provider that computes answers when it is done.
+   */
+  async progress(ms: number): Promise<Progressed | undefined> {
+    this.#progress ??= this.#askProgress().then(
+      (told) => {
+        this.#told = told;
+        this.#progress = undefined;
+      },
+      () => undefined,
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, ms);
+    });
+    await Promise.race([this.#progress, late]);
+    clearTimeout(timer);
+    return this.#told;
+  }
+
+  async #askProgress(): Promise<Progressed> {
+    const answer = this.#expect('progressed');
+    await this.#tell({ type: 'progress' });
+    return (await answer) as Progressed;
+  }
+
+  /** The rows that are on their way here, and how many bytes of them have come. */
+  get arriving(): Arriving | undefined {
+    return this.#link?.arriving;
   }
 
   async #tell(message: Control): Promise<void> {

@@ -13,6 +13,8 @@ const AGAIN_MS = 25;
 const MAX_WORDS = 65_536;
 /** One dial to a device may take so long: one that does not answer by then cannot be reached. */
 const DIAL_MS = 10_000;
+/** One that was reached is asked anew when it has not answered for so long: the link may have been cut meanwhile, and say nothing. */
+const ANSWER_MS = 10_000;
 /** Devices give each other signs of life this often, in ms. */
 const BEAT_MS = 150;
 /**
@@ -35,20 +37,26 @@ export class Peers {
   readonly #longest = new Map<number, number>();
   readonly #beatMs: number;
   readonly #ids: readonly string[] | undefined;
+  readonly #answerMs: number;
 
-  /** @param ids of the devices, where certificates prove them */
+  /**
+   * @param ids of the devices, where certificates prove them
+   * @param answerMs how long a device that was reached may take to answer
+   */
   constructor(
     job: Job,
     token: string,
     transport: Transport,
     beatMs: number = BEAT_MS,
     ids: readonly string[] | undefined = undefined,
+    answerMs: number = ANSWER_MS,
   ) {
     this.job = job;
     this.token = token;
     this.#transport = transport;
     this.#beatMs = beatMs;
     this.#ids = ids;
+    this.#answerMs = answerMs;
   }
 
   /** Something was heard of a device. */
@@ -191,7 +199,7 @@ export class Peers {
       { deadlineMs: Math.min(DIAL_MS, left), ...this.#expecting(device) },
     );
     const giveUp = (): void => link.close();
-    const timer = setTimeout(giveUp, left);
+    const timer = setTimeout(giveUp, Math.min(this.#answerMs, left));
     job.signal.addEventListener('abort', giveUp);
     try {
       await sendControl(link, {

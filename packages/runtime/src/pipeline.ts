@@ -79,6 +79,15 @@ export class Pipeline {
     return this.#last;
   }
 
+  /** What has happened so far of the oldest request that is not done; undefined where all are. */
+  get progress(): Pick<Traced, 'request' | 'steps' | 'messages'> | undefined {
+    for (const { request, next, steps, arrived } of this.#open.values()) {
+      if (next >= this.#options.program.steps.length) continue;
+      return { request, steps, messages: [...arrived].map(([message, at]) => ({ message, arrived: at })) };
+    }
+    return undefined;
+  }
+
   has(request: number, message: number): boolean {
     return this.#open.get(request)?.arrived.has(message) ?? false;
   }

@@ -46,6 +46,15 @@ const MESSAGES: readonly Control[] = [
   { type: 'peer', version: PROTOCOL_VERSION, token: '0'.repeat(32), to: 0, device: 1 },
   { type: 'peer-welcome' },
   { type: 'trace' },
+  { type: 'progress' },
+  {
+    type: 'progressed',
+    at: 5,
+    request: 1,
+    steps: [{ step: 0, start: 1, end: 2, waitFrom: 0 }],
+    messages: [{ message: 3, arrived: 1 }],
+    arriving: [{ message: 4, bytes: 17 }],
+  },
   {
     type: 'traced',
     residentBytes: 1,

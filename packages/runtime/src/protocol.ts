@@ -8,7 +8,7 @@ import * as z from 'zod';
 import { type Frame, FrameKind, type Link } from './link/link.js';
 
 /** Both ends must speak the same. */
-export const PROTOCOL_VERSION = 2;
+export const PROTOCOL_VERSION = 3;
 /** The channel of the frame that opens a request on a device. */
 export const BEGIN_CHANNEL = 0xffff_ffff;
 /** Largest control message. Programs of deep networks on many devices stay well under it. */
@@ -105,6 +105,14 @@ export interface Traced {
   readonly messages: readonly { readonly message: number; readonly arrived: number }[];
 }
 
+/** How far the oldest image under way has come on a device: a `traced` of what has happened so far, at `at` by the device's own clock. */
+export interface Progressed extends Omit<Traced, 'type' | 'residentBytes'> {
+  readonly type: 'progressed';
+  readonly at: number;
+  /** Messages of which a part is here: so many bytes. */
+  readonly arriving: readonly { readonly message: number; readonly bytes: number }[];
+}
+
 /** The sender cannot go on; `peer` is the device it lost, if that is why. */
 export interface Failed {
   readonly type: 'failed';
@@ -122,6 +130,8 @@ export type Control =
   | { readonly type: 'peer-welcome' }
   | { readonly type: 'trace' }
   | Traced
+  | { readonly type: 'progress' }
+  | Progressed
   | Failed;
 
 const token: z.ZodString = z.string().regex(/^[0-9a-f]{32}$/);
@@ -136,6 +146,14 @@ const errorSchema: z.ZodType<ErrorFields> = z.strictObject({
   got: text.optional(),
   hint: text.optional(),
 });
+
+const timeline = {
+  request: z.int().min(0),
+  steps: z
+    .array(z.strictObject({ step: z.int().min(0), start: z.number(), end: z.number(), waitFrom: z.number() }))
+    .max(1_000_000),
+  messages: z.array(z.strictObject({ message: z.int().min(0), arrived: z.number() })).max(1_000_000),
+};
 
 const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('hello'), version: z.int() }),
@@ -174,11 +192,14 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
   z.strictObject({
     type: z.literal('traced'),
     residentBytes: z.number().min(0),
-    request: z.int().min(0),
-    steps: z
-      .array(z.strictObject({ step: z.int().min(0), start: z.number(), end: z.number(), waitFrom: z.number() }))
-      .max(1_000_000),
-    messages: z.array(z.strictObject({ message: z.int().min(0), arrived: z.number() })).max(1_000_000),
+    ...timeline,
+  }),
+  z.strictObject({ type: z.literal('progress') }),
+  z.strictObject({
+    type: z.literal('progressed'),
+    at: z.number(),
+    ...timeline,
+    arriving: z.array(z.strictObject({ message: z.int().min(0), bytes: z.int().min(0) })).max(1024),
   }),
   z.strictObject({ type: z.literal('failed'), error: errorSchema, peer: member.optional() }),
 ]);

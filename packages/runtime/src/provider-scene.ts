@@ -10,13 +10,14 @@ import {
   type RawEnd,
   sendBlobs,
 } from './fixtures.js';
-import { FrameKind } from './link/link.js';
+import { FrameKind, type Transport } from './link/link.js';
 import { createMemoryTransport } from './link/memory.js';
 import { BEGIN_CHANNEL } from './protocol.js';
 import { type Provider, type ProviderOptions, startProvider } from './provider.js';
 
 export interface Scene {
   readonly provider: Provider;
+  readonly transport: Transport;
   readonly engines: FakeEngine[];
   readonly log: string[];
   dial(): Promise<RawEnd>;
@@ -53,7 +54,7 @@ export async function scene(
     await sendBlobs(end, program, device);
     return end;
   };
-  return { provider, engines, log, dial, prepared };
+  return { provider, transport, engines, log, dial, prepared };
 }
 
 /** The messages from the requester to the device, by number, with their sizes. */

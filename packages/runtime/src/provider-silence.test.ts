@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { HELLO, prepareMessage, sendBlobs, smallProgram, TOKEN, until } from './fixtures.js';
 import { FrameKind } from './link/link.js';
 import { BEGIN_CHANNEL, type Control, PROTOCOL_VERSION } from './protocol.js';
-import { given, scene } from './provider-scene.js';
+import { begin, given, scene } from './provider-scene.js';
 
 const single = smallProgram(1);
 const pair = smallProgram(2);
@@ -67,5 +67,49 @@ it('a device that is silent for long steps is not lost for it, once its silence 
   // Longer than a device may be silent whose steps are short.
   for (const request of [1, 2, 3]) await rows(request, 20);
   expect(end.closed).toBeUndefined();
+  await provider.close();
+});
+
+it('a device that was reached and does not answer is asked anew, and not waited for', async () => {
+  const { provider, prepared, transport } = await scene(pair, { device: 0, peerAnswerMs: 30 });
+  let asked = 0;
+  const silent = await transport.listen('q', () => ({
+    frame: () => {
+      asked += 1;
+    },
+    closed: () => undefined,
+  }));
+  const end = await prepared();
+  await until(() => asked > 2);
+  expect(end.closed).toBeUndefined();
+  await silent.close();
+  expect(await end.refusal()).toMatch(/^PROVIDER_LOST/);
+  await provider.close();
+});
+
+it('tells how far an image is, rows that are on their way included, and answers one of several questions', async () => {
+  const hold = { go: (): void => undefined };
+  const gone = new Promise<void>((resolve) => {
+    hold.go = resolve;
+  });
+  const { provider, prepared } = await scene(single, { mischief: (_, what) => (what === 'run' ? gone : undefined) });
+  const end = await prepared();
+  await end.hears('ready');
+  await begin(end, single, 1);
+  for (let count = 0; count < 5; count++) await end.say({ type: 'progress' });
+  const messages = given(single).map(([message]) => expect.objectContaining({ message }));
+  expect(await end.hears('progressed')).toMatchObject({ request: 1, steps: [], messages, arriving: [] });
+  hold.go();
+  expect(end.heard.filter(({ type }) => type === 'progressed')).toHaveLength(1);
+  await provider.close();
+});
+
+it('tells nobody of images who has no program', async () => {
+  const { provider, dial } = await scene(single);
+  const end = await dial();
+  await end.say(HELLO);
+  await end.hears('welcome');
+  await end.say({ type: 'progress' });
+  expect(await end.refusal()).toMatch(/^PROTOCOL/);
   await provider.close();
 });

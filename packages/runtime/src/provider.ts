@@ -53,6 +53,8 @@ export interface ProviderOptions {
   readonly weightsMs?: number;
   /** A requester of which nothing is heard for so long is gone, though its link is open. Default 30000 ms. */
   readonly requesterMs?: number;
+  /** Another device that was reached is asked anew when it has not answered for so long. Default 10000 ms. */
+  readonly peerAnswerMs?: number;
   /** How often the devices of a program give each other signs of life, in ms. Default 150. */
   readonly beatMs?: number;
   /**
@@ -77,6 +79,8 @@ const PEERS_MS = 300_000;
 const ALIVE_MS = 1000;
 /** How often a requester is looked after in the time that it may be silent. */
 const LOOKS = 4;
+/** What has come while a step ran is read within this time, in ms, before it is told what has not come. */
+const LOOK_MS = 3;
 /** How long a last message may take to leave. */
 const FAREWELL_MS = 1000;
 
@@ -115,6 +119,7 @@ class Session {
   #watch: NodeJS.Timeout | undefined;
   /** Looks at a requester since it was last heard of. */
   #silent = 0;
+  #looking: NodeJS.Timeout | undefined;
   #peers: Peers | undefined;
   #loader: Loader | undefined;
   /** -1 for a requester, the index of another device, undefined before it said. */
@@ -150,6 +155,7 @@ class Session {
   #closed(error: Error | undefined): void {
     this.#over = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#looking);
     clearInterval(this.#alive);
     clearInterval(this.#watch);
     void this.#loader?.close();
@@ -250,9 +256,21 @@ class Session {
       case 'trace':
         if (this.#peers === undefined || this.#member !== -1) throw this.#unexpected('a question before a program');
         return sendControl(this.#link, this.#peers.job.trace());
+      case 'progress':
+        if (this.#peers === undefined || this.#member !== -1) throw this.#unexpected('a question before a program');
+        this.#progress(this.#peers.job);
+        return;
       default:
         throw this.#unexpected(`'${message.type}'`);
     }
+  }
+
+  /** Tells how far an image is, when what lies in the sockets has been read; of several questions the first one is answered. */
+  #progress(job: Job): void {
+    this.#looking ??= setTimeout(() => {
+      this.#looking = undefined;
+      if (!this.#over) void this.#guard(() => sendControl(this.#link, job.progress()));
+    }, LOOK_MS);
   }
 
   #prepare(message: Prepare): void {
@@ -265,7 +283,7 @@ class Session {
     }
     const job = this.#job(message, program);
     job.attach(-1, this.#link);
-    const peers = new Peers(job, message.token, options.transport, options.beatMs, message.ids);
+    const peers = new Peers(job, message.token, options.transport, options.beatMs, message.ids, options.peerAnswerMs);
     jobs.add(peers);
     this.#peers = peers;
     this.#log(`preparing ${program.steps.length} steps, one of ${program.devices} devices`);

@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, deviceProgram, type Program, REQUESTER, type Tensor } from '@distredge/core';
-import type { Frame, FrameHeader, Transport } from './link/link.js';
+import { type Frame, type FrameHeader, FrameKind, type Transport } from './link/link.js';
 import { Member } from './member.js';
 import { checkInputs, OpenImage } from './open-image.js';
 import { MAX_IN_FLIGHT, now, within } from './protocol.js';
@@ -36,6 +36,8 @@ export interface ConnectOptions {
   readonly failed?: (error: Error) => void;
   /** Gives up connecting, and ends the cluster, when it is aborted. */
   readonly signal?: AbortSignal;
+  /** Weights travel no faster than this to each device, in 10⁶ bit/s: images need the links, too. Default: as fast as they can. */
+  readonly weightsMbps?: number;
   /** Told about progress while weights travel: bytes sent so far, of all that providers have asked for. */
   readonly progress?: (sent: number, total: number) => void;
 }
@@ -54,6 +56,15 @@ export interface RunTrace {
   readonly residentBytes: readonly (number | undefined)[];
 }
 
+/** An image that is not done: what has happened so far, in ms since it was handed in, times of providers by their own clocks. */
+export interface RunProgress extends Pick<RunTrace, 'steps' | 'messages'> {
+  /** Messages of which a part is at its end: so many bytes. */
+  readonly arriving: readonly { readonly message: number; readonly bytes: number }[];
+  /** When each device looked; that of the requester is `elapsedMs`. */
+  readonly at: ReadonlyMap<number, number>;
+  readonly elapsedMs: number;
+}
+
 export interface Cluster extends Lane {
   readonly program: Program;
   /** Computes one image. May be called again before it is done: images are computed in order of calls, `inFlight` at once. */
@@ -65,6 +76,8 @@ export interface Cluster extends Lane {
   stream(images: Images, options?: StreamOptions): AsyncGenerator<StreamResult, void, undefined>;
   /** The timeline of the last image. While others are under way, devices may tell of different ones. */
   trace(): Promise<RunTrace>;
+  /** How far the oldest image under way has come, as devices tell that answer within so many ms; undefined where it is done by then. */
+  progress(ms: number): Promise<RunProgress | undefined>;
   /** Bytes of models and weights, of all devices together: that the program has, that devices lacked, and that were sent. */
   readonly weights: { readonly all: number; readonly wanted: number; readonly sent: number };
   /** Devices whose results of the oldest image under way are not here yet. */
@@ -156,7 +169,9 @@ class Requester implements Cluster {
     const { addresses, deadlineMs = 10_000, prepareMs = 300_000, requestMs = 60_000, silenceMs = 5000 } = this.#options;
     const token = randomBytes(16).toString('hex');
     const devices = [...new Set(program.steps.map(({ device }) => device))].sort((a, b) => a - b);
+    const { weightsMbps } = this.#options;
     const travels = {
+      ...(weightsMbps === undefined ? {} : { mbps: weightsMbps }),
       wanted: (bytes: number): void => {
         this.weights.wanted += bytes;
       },
@@ -326,6 +341,46 @@ class Requester implements Cluster {
         ({ message, arrived }) => ({ message, arrived: since(arrived) }),
       ),
       residentBytes,
+    };
+  }
+
+  async progress(ms: number): Promise<RunProgress | undefined> {
+    const [image] = this.#open.values();
+    if (image === undefined) return undefined;
+    const members = [...this.#members.values()];
+    const told = await Promise.all(members.map((member) => member.progress(ms)));
+    if (!this.#open.has(image.request)) return undefined;
+    // Where the image has not been opened yet, a device tells of the one before.
+    const mine = told.flatMap((one) => (one?.request === image.request ? one : []));
+    const since = (time: number): number => time - image.started;
+    return {
+      steps: mine.flatMap(({ steps }) =>
+        steps.map((step) => ({
+          step: step.step,
+          waitFrom: since(step.waitFrom),
+          start: since(step.start),
+          end: since(step.end),
+        })),
+      ),
+      messages: [...mine.flatMap(({ messages }) => messages), ...image.arrivals].map(({ message, arrived }) => ({
+        message,
+        arrived: since(arrived),
+      })),
+      arriving: [
+        ...mine.flatMap(({ arriving }) => arriving),
+        ...members.flatMap(({ arriving }) =>
+          arriving?.header.kind === FrameKind.data
+            ? [{ message: arriving.header.channel, bytes: arriving.received }]
+            : [],
+        ),
+      ],
+      at: new Map(
+        members.flatMap(({ device }, index) => {
+          const { at } = told[index] ?? {};
+          return at === undefined ? [] : [[device, since(at)] as const];
+        }),
+      ),
+      elapsedMs: since(now()),
     };
   }
 

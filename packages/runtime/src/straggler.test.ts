@@ -174,6 +174,37 @@ describe('an image', () => {
     expect(pace.remaining(150)).toBe(75);
   });
 
+  it('is begun again at once when it is known to have become slow there, if that pays', async () => {
+    for (const [takes, again] of [
+      [200, true],
+      [60, false],
+    ] as const) {
+      const clock = new ManualClock();
+      let begun = 0;
+      let tell = (_ms: number): void => undefined;
+      const slowed = new Promise<number>((resolve) => {
+        tell = resolve;
+      });
+      const result = race({
+        first: new Promise<string>(() => undefined),
+        pace: new Pace(),
+        clock,
+        slowed,
+        elsewhereMs: () => 50,
+        again: async () => 'b',
+        begunAgain: () => {
+          begun += 1;
+        },
+        done: () => undefined,
+      });
+      clock.go(10);
+      tell(takes);
+      await settled();
+      expect(begun).toBe(again ? 1 : 0);
+      if (again) expect(await result).toBe('b');
+    }
+  });
+
   it('fails with its own error where it is in time, and is not begun again', async () => {
     const { clock, first, story, result } = scene(steady(), 5);
     first.reject(new Error('lost'));

@@ -127,6 +127,8 @@ export interface Race<T> {
   /** Of images there; gains this one. */
   readonly pace: Pace;
   readonly clock: Clock;
+  /** Resolves when it is known that an image takes so many ms there now, from its beginning. */
+  readonly slowed?: Promise<number> | undefined;
   /** How long it would take elsewhere, waiting there included, in ms; undefined where it can go nowhere now. */
   elsewhereMs(): number | undefined;
   /** Begins it elsewhere. `over` tells whether the result is still wanted. */
@@ -141,7 +143,7 @@ export interface Race<T> {
  * The result that comes first. Rejects once nobody is left who might have one, with the error of `first` where that has failed;
  * an image whose `first` fails before it is late is not begun again here.
  */
-export function race<T>({ first, pace, clock, elsewhereMs, again, begunAgain, done }: Race<T>): Promise<T> {
+export function race<T>({ first, pace, clock, slowed, elsewhereMs, again, begunAgain, done }: Race<T>): Promise<T> {
   const started = clock.now();
   return new Promise((resolve, reject) => {
     let cancel = (): void => undefined;
@@ -171,6 +173,10 @@ export function race<T>({ first, pace, clock, elsewhereMs, again, begunAgain, do
         cancel = clock.after(Math.min(LATEST_LOOK_MS, Math.max(SOONEST_LOOK_MS, wait)), look);
         return;
       }
+      begin(ms);
+    };
+    const begin = (ms: number): void => {
+      cancel();
       twice = true;
       running += 1;
       begunAgain(ms);
@@ -187,6 +193,11 @@ export function race<T>({ first, pace, clock, elsewhereMs, again, begunAgain, do
       },
       (error: unknown) => fail('first', error),
     );
+    void slowed?.then((takes) => {
+      const ms = clock.now() - started;
+      const cost = over || twice ? undefined : elsewhereMs();
+      if (cost !== undefined && PAYS_SHARE * (takes - ms) >= cost) begin(ms);
+    });
     const { lateAfter } = pace;
     if (lateAfter !== undefined) cancel = clock.after(lateAfter, look);
   });

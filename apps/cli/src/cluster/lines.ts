@@ -20,14 +20,16 @@ function sentence(event: ControllerEvent): string {
       return `${event.from} – ${event.to}: ${event.mbps.toFixed(0)} Mbit/s, ${event.latencyMs.toFixed(2)} ms`;
     case 'plan':
       return `plan ${event.generation} is in force on ${event.devices.join(', ')} (${REASONS[event.reason]}): predicted ${ms(event.predictedMs)} for an image; ready after ${ms(event.tookMs)}`;
+    case 'standby':
+      return `a plan without ${event.without} stands by on ${event.devices.join(', ')}: predicted ${ms(event.predictedMs)} for an image`;
     case 'kept':
       return `plan ${event.generation} stays: predicted ${ms(event.runningMs)}, the best other one ${ms(event.bestMs)}`;
     case 'fallback':
       return `an image is finished ${event.to === 'plan' ? 'on the next plan' : 'on this machine, unsplit'}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}`;
     case 'late':
-      return `an image is late (${ms(event.ms)}, where ${ms(event.expectedMs)} is usual) for want of ${event.ids.join(', ')}: begun again on this machine, unsplit`;
+      return `an image is late (${ms(event.ms)}, where ${ms(event.expectedMs)} is usual) for want of ${event.ids.join(', ')}: begun again ${event.to === 'plan' ? 'on the next plan' : 'on this machine, unsplit'}`;
     case 'raced':
-      return `an image that was late was done ${event.by === 'first' ? 'by the devices' : 'on this machine'} first, after ${ms(event.ms)}`;
+      return `an image that was late was done ${event.by === 'first' ? 'where it was' : 'where it was begun again'} first, after ${ms(event.ms)}`;
     case 'drift':
       return event.what === 'compute'
         ? `${event.id} computes ${event.factor.toFixed(2)} times as long as predicted`
@@ -37,7 +39,7 @@ function sentence(event: ControllerEvent): string {
         ? 'connected to the broker'
         : 'the broker is away: images go on, devices cannot join meanwhile';
     case 'problem':
-      return `${event.error.code}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}`;
+      return `${event.error.code}: ${event.error.message}${event.error.where === undefined ? '' : ` (${event.error.where})`}${event.held === undefined ? '' : `; ${event.held} more were not told`}`;
   }
 }
 

@@ -9,8 +9,11 @@ import { runUnsplitAgain } from '../split.js';
 /** How long a plan may be searched for while images wait for it, in ms. */
 const URGENT_MS = 80;
 
-/** Plans by `auto`, on a thread of its own that ends with the command. */
-export function planOnThread(budgetMs: number): PlanFunction {
+/**
+ * Plans on a thread of its own that ends with the command. What images wait for is found by `auto`; `planner` makes the plans for which
+ * there is time, from the plan in force on.
+ */
+export function planOnThread(budgetMs: number, planner = 'auto'): PlanFunction {
   let worker: PlannerWorker | undefined;
   let last: Promise<unknown> = Promise.resolve();
   onEnd(async () => worker?.close());
@@ -18,7 +21,8 @@ export function planOnThread(budgetMs: number): PlanFunction {
     const plan = last.then(async () => {
       worker ??= new PlannerWorker();
       const options = { budgetMs: urgent ? Math.min(URGENT_MS, budgetMs) : budgetMs, seed: 1, start };
-      return (await worker.plan({ planner: 'auto', classical: false, task, options })).plan;
+      const request = { planner: urgent ? 'auto' : planner, classical: false, goesOn: true, task, options };
+      return (await worker.plan(request)).plan;
     });
     last = plan.catch(() => undefined);
     return plan;

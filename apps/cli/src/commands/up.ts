@@ -1,5 +1,6 @@
 /** `distredge up`: the controller of a cluster and the requester of its images, until it is told to stop. */
 import { createInterface } from 'node:readline';
+import { plannerNames } from '@distredge/planner';
 import {
   type Controller,
   createTcpTransport,
@@ -26,7 +27,7 @@ import { joinAddress, tellable } from '../cluster/secure.js';
 import { openController, planOnThread, servedBy } from '../cluster/serve.js';
 import { compareOutput, type Difference, isExact } from '../compare.js';
 import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
-import { modelOptions, normalization, seconds, wholeNumber, withShapes } from '../options.js';
+import { modelOptions, normalization, plannerName, seconds, wholeNumber, withShapes } from '../options.js';
 import { describeError, ms, plain, print, styled } from '../output.js';
 import { inputsFor, runUnsplitAgain, type Tensors, tensorOf } from '../split.js';
 import { summarise } from '../summary.js';
@@ -43,6 +44,7 @@ interface Options extends ReachOptions {
   readonly deadline: number;
   readonly wait: number;
   readonly budget: number;
+  readonly planner: string;
   readonly profileBudget: number;
   readonly verify?: true;
   readonly once?: true;
@@ -77,6 +79,12 @@ export function addUp(program: Command): void {
     .option('--seed <n>', 'seed of random images', wholeNumber('--seed', 0, 2 ** 31), 1)
     .option('--deadline <ms>', 'longest time for an image', wholeNumber('--deadline', 1, 2 ** 31 - 1), 60_000)
     .option('--budget <s>', 'seconds that the search for a plan may take', seconds('--budget', 3600), 2)
+    .option(
+      '--planner <name>',
+      `who plans where there is time for it: ${plannerNames.join(', ')}; osds goes on from what it has learnt`,
+      plannerName,
+      'auto',
+    )
     .option('--profile-budget <s>', 'seconds that a device measures a new model', seconds('--profile-budget', 3600), 6)
     .option('--verify', 'compare every result with the unsplit model on this machine')
     .option('--once', 'end after the images')
@@ -103,7 +111,7 @@ async function up(path: string | undefined, options: Options): Promise<void> {
     broker: broker === undefined ? { listen: options.listen } : { endpoint: broker },
     identity,
     transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity),
-    plan: planOnThread(1000 * options.budget),
+    plan: planOnThread(1000 * options.budget, options.planner),
     ...(model === undefined ? { whole: async () => ({}) } : servedBy(model, modelOptions(options))),
     software: version(),
     profileMs: 1000 * options.profileBudget,

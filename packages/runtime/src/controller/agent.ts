@@ -67,6 +67,8 @@ export interface Agent {
   close(): Promise<void>;
 }
 
+/** Programs at once: the one in force, the one before, the next one, and those that stand by. */
+const MAX_JOBS = 8;
 /** Waiting for a model that the controller has announced. */
 const MODEL_MS = 10_000;
 /** Orders that may wait for their turn: a controller gives one at a time. */
@@ -85,6 +87,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       listen: `${host}:0`,
       createEngine,
       engineName,
+      maxJobs: MAX_JOBS,
       cache: options.cache,
       ...(busyWaitMs === undefined ? {} : { busyWaitMs }),
       ...(log === undefined ? {} : { log }),

@@ -21,6 +21,8 @@ export interface AnsweringTerms {
   planning(): boolean;
   /** For how long an image had better wait for the next plan though one is in force, in ms. */
   holdMs(): number;
+  /** An image begins on a plan; what is returned is called when it has ended. */
+  begun(generation: Generation): () => void;
   /** An image was done on a plan. */
   observe(generation: Generation, ms: number): void;
 }
@@ -87,7 +89,8 @@ export class Answering {
 
   /** Runs an image on a plan. */
   async #on(generation: Generation, inputs: Tensors): Promise<{ outputs: Tensors; generation: number }> {
-    const { generations, observe } = this.#terms;
+    const { generations, begun, observe } = this.#terms;
+    const ended = begun(generation);
     try {
       const { outputs, ms } = await generation.infer(inputs);
       this.#credit.earn();
@@ -96,6 +99,8 @@ export class Answering {
     } catch (error) {
       if (fallsBack(error) && !this.#context.closed) generations.giveUp(generation, error);
       throw error;
+    } finally {
+      ended();
     }
   }
 
@@ -105,11 +110,19 @@ export class Answering {
     const first = this.#on(generation, inputs);
     if (options.overtake === false || closed) return first;
     const { pace, facts } = generation;
+    // Another plan that is in force by now.
+    const next = (): Generation | undefined => {
+      const { current } = this.#terms.generations;
+      return current === generation ? undefined : current;
+    };
     return race({
+      slowed: generation.superseded,
       first,
       pace,
       clock: SYSTEM_CLOCK,
       elsewhereMs: () => {
+        const other = next();
+        if (other !== undefined) return other.pace.expected ?? other.facts.predicted.latencyMs;
         // While none was run whole: as if devices shared work without any loss.
         const guess = (pace.expected ?? 0) * generation.devices.length;
         return this.#credit.some && !this.#context.closed ? this.#whole.expectedMs(guess) : undefined;
@@ -117,13 +130,25 @@ export class Answering {
       begunAgain: (ms) => {
         this.#credit.spend();
         const ids = facts.cluster.owing.map((index) => facts.ids[index] ?? '');
-        this.#context.tell({ type: 'late', generation: facts.number, ids, ms, expectedMs: pace.expected ?? 0 });
+        this.#context.tell({
+          type: 'late',
+          generation: facts.number,
+          ids,
+          ms,
+          expectedMs: pace.expected ?? 0,
+          to: next() === undefined ? 'whole' : 'plan',
+        });
       },
-      again: async (over) => ({
-        outputs: await this.#whole.overtake(() => options.whole(inputs), over),
-        generation: 0,
-      }),
-      done: (by, ms) => this.#context.tell({ type: 'raced', generation: facts.number, by, ms }),
+      again: async (over) => {
+        const other = next();
+        if (other !== undefined) return this.#on(other, inputs);
+        return { outputs: await this.#whole.overtake(() => options.whole(inputs), over), generation: 0 };
+      },
+      done: (by, ms) => {
+        this.#context.tell({ type: 'raced', generation: facts.number, by, ms });
+        // What nobody waits for any more would only take the links' time.
+        if (by === 'second' && generation.retired && generation.inFlight === 1) void generation.close();
+      },
     });
   }
 

@@ -55,6 +55,11 @@ export interface ControllerOptions {
   readonly margin?: number | undefined;
   /** Change that counts as drift, and images that a judgement takes. Defaults 0.25 and 5. */
   readonly drift?: { readonly threshold?: number; readonly window?: number } | undefined;
+  /**
+   * For so many of the busiest devices, a plan that does without them is prepared ahead of time, at the price of memory for its rows.
+   * Default 3.
+   */
+  readonly standbys?: number | undefined;
   /** Whether an image that is late is begun again whole, where that is expected to be sooner. Default true. */
   readonly overtake?: boolean | undefined;
   readonly onEvent?: ((event: ControllerEvent) => void) | undefined;

@@ -228,6 +228,37 @@ describe('a controller', () => {
     expect(rows((await controller.infer(inputs)).outputs)).toEqual(halves(1, 2));
   });
 
+  it('has plans ready that do without a device, and is on one of them at once when it is lost', async () => {
+    let stuck = false;
+    const controller = await control({
+      plan: (task, options) => (stuck ? new Promise(() => undefined) : byRule(task, options)),
+    });
+    await device(controller, 'a', 1);
+    const b = await device(controller, 'b', 2);
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    await until(() => of('standby').some(({ without }) => without === 'b'));
+    expect(of('standby').find(({ without }) => without === 'b')).toMatchObject({ devices: ['a'] });
+    // No plan is made any more.
+    stuck = true;
+    await b.close();
+    await until(() => controller.generation?.devices.join() === 'a');
+    expect(of('plan').at(-1)).toMatchObject({ devices: ['a'], planMs: 0, prepareMs: 0 });
+    const { outputs, generation } = await controller.infer(inputs);
+    expect(rows(outputs)).toEqual(all(1));
+    expect(generation).toBe(controller.generation?.number);
+  });
+
+  it('prepares for no loss where that is not wanted', async () => {
+    const controller = await control({ standbys: 0 });
+    await device(controller, 'a', 1);
+    const b = await device(controller, 'b', 2);
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    await new Promise((resolve) => setTimeout(resolve, 800));
+    expect(of('standby')).toEqual([]);
+    await b.close();
+    await until(() => controller.generation?.devices.join() === 'a');
+  });
+
   it('runs images whole where no device is left, and says so', async () => {
     const controller = await control();
     expect(rows((await controller.infer(inputs)).outputs)).toEqual(all(WHOLE));

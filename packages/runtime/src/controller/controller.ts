@@ -28,14 +28,18 @@ import { packModel } from './model-message.js';
 import { ProfileSurvey } from './profile-survey.js';
 import { type DeviceRecord, isOnline, linkKey, onlineDevices, type Registry, type RegistryEvent } from './registry.js';
 import { Replanning } from './replanning.js';
+import { Standbys } from './standbys.js';
 import { Suspects } from './suspects.js';
 import { plannable, type ServedModel } from './task.js';
+import { Throttle } from './throttle.js';
 import { checkName } from './topics.js';
 import { Watching } from './watching.js';
 
 const PROBE_MS = 2000;
 /** A link whose rate differs by no more than this share is what it was. */
 const SAME_LINK = 0.1;
+/** Problems that are told: a member that says nonsense without end does not fill the log. */
+const PROBLEMS = { burst: 20, perSecond: 2 };
 /** How often those who wait for the cluster to be ready look, though nothing seems to have changed. */
 const LOOK_MS = 500;
 
@@ -58,11 +62,13 @@ class Serving implements Controller, Context {
   directory!: Directory;
   readonly #undo: (() => Promise<void>)[] = [];
   readonly #changes = new Changes();
+  readonly #problems = new Throttle(PROBLEMS);
   readonly #suspects: Suspects;
   readonly #links: LinkSurvey;
   readonly #profiles: ProfileSurvey;
   readonly #watching: Watching;
   readonly #generations: Generations;
+  readonly #standbys: Standbys;
   readonly #replanning: Replanning;
   readonly #answering: Answering;
   #closed = false;
@@ -71,7 +77,10 @@ class Serving implements Controller, Context {
     this.options = options;
     const { model } = options;
     if (model !== undefined) this.model = { ...model, hash: modelHash(model.analysis) };
-    const suspect = (id: string): void => this.#suspects.add(id);
+    const suspect = (id: string): void => {
+      this.#suspects.add(id);
+      this.#replanning.without(id);
+    };
     this.#suspects = new Suspects({
       answers: (id) => this.#answers(id),
       back: () => this.#replanning.need('joined'),
@@ -81,28 +90,44 @@ class Serving implements Controller, Context {
       if ((await this.#links.measure('new')).measured > 0) this.#replanning.need('measured');
     });
     this.#watching = new Watching(this, this.#links, {
-      need: (reason) => this.#replanning.need(reason),
+      need: (reason, sudden) => this.#replanning.need(reason, sudden),
       settled: async (ms) => {
         const end = performance.now() + ms;
         while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));
       },
+      loading: () => this.#standbys.loading,
+      preparing: () => this.#replanning.preparing,
     });
     this.#generations = new Generations(this, {
-      switched: (generation) => this.#watching.from(generation, generation.facts.predicted, generation.facts.ids),
+      switched: (generation) => {
+        this.#watching.from(generation, generation.facts.predicted, generation.facts.ids);
+        this.#standbys.refresh();
+      },
       abandoned: (reason) => this.#replanning.need(reason),
       suspect,
     });
+    this.#standbys = new Standbys(this, {
+      current: () => this.#generations.current,
+      busy: () => this.#replanning.busy,
+      pace: this.#watching.pace,
+      failed: (prepared, error) => this.#replanning.standInFailed(prepared, error),
+    });
     this.#replanning = new Replanning(this, {
       generations: this.#generations,
+      standbys: this.#standbys,
       pace: this.#watching.pace,
       suspect,
-      kept: (generation, run, ids) => this.#watching.from(generation, run, ids),
+      kept: (generation, run, ids) => {
+        this.#watching.from(generation, run, ids);
+        this.#standbys.refresh();
+      },
     });
     this.#answering = new Answering(this, {
       generations: this.#generations,
       changes: this.#changes,
       planning: () => this.#replanning.busy,
       holdMs: () => (this.#closed ? 0 : this.#replanning.holdMs),
+      begun: (generation) => this.#watching.begun(generation),
       observe: (generation, ms) => this.#watching.observe(generation, ms),
     });
   }
@@ -183,7 +208,8 @@ class Serving implements Controller, Context {
     if (this.#closed) return;
     const known =
       error instanceof DistrEdgeError ? error : new DistrEdgeError('INTERNAL', String(error), { cause: error });
-    this.tell({ type: 'problem', error: known });
+    const held = this.#problems.pass();
+    if (held !== undefined) this.tell({ type: 'problem', error: known, ...(held === 0 ? {} : { held }) });
   }
 
   get generation(): Controller['generation'] {
@@ -286,6 +312,7 @@ class Serving implements Controller, Context {
     this.#links.close();
     this.wake();
     await this.#generations.close();
+    await this.#standbys.close();
     for (let undo = this.#undo.pop(); undo !== undefined; undo = this.#undo.pop()) await undo();
   }
 }

@@ -9,7 +9,7 @@ export interface PlanMade {
   readonly reason: PlanReason;
   /** From the reason to the switch, in ms: measuring, planning, loading. */
   readonly tookMs: number;
-  /** Of that, what the planner took, and what compiling the plan and preparing its devices took, in ms. */
+  /** Of that, what the planner took, and what compiling the plan and preparing its devices took, in ms; 0 for a plan that stood by. */
   readonly planMs: number;
   readonly prepareMs: number;
 }
@@ -31,13 +31,20 @@ export type ControllerEvent =
       readonly devices: readonly string[];
       readonly predictedMs: number;
     })
+  /** A plan that does without a device is ready on `devices`, in case that one is lost or becomes slow. */
+  | {
+      readonly type: 'standby';
+      readonly without: string;
+      readonly devices: readonly string[];
+      readonly predictedMs: number;
+    }
   /** A better plan was found, but not so much better that a switch would pay. */
   | { readonly type: 'kept'; readonly generation: number; readonly runningMs: number; readonly bestMs: number }
   /** An image could not be finished as planned: it is finished by another plan, or whole on this machine. */
   | { readonly type: 'fallback'; readonly to: 'plan' | 'whole'; readonly error: DistrEdgeError }
   /**
-   * An image is late, and is begun again whole on this machine, because that is expected to be sooner. `ids` are the devices
-   * whose results are missing; it has taken `ms`, where images take `expectedMs`.
+   * An image is late, and is begun again, because that is expected to be sooner: whole on this machine, or on another plan that is in
+   * force by now. `ids` are the devices whose results are missing; it has taken `ms`, where images take `expectedMs`.
    */
   | {
       readonly type: 'late';
@@ -45,8 +52,9 @@ export type ControllerEvent =
       readonly ids: readonly string[];
       readonly ms: number;
       readonly expectedMs: number;
+      readonly to: 'plan' | 'whole';
     }
-  /** An image that was begun again is done: where it was (`first`), or whole. */
+  /** An image that was begun again is done: where it was (`first`), or where it was begun again. */
   | { readonly type: 'raced'; readonly generation: number; readonly by: 'first' | 'second'; readonly ms: number }
   | {
       readonly type: 'drift';
@@ -56,5 +64,5 @@ export type ControllerEvent =
       readonly id?: string;
     }
   | { readonly type: 'broker'; readonly connected: boolean }
-  /** Something went wrong in the background; images go on. */
-  | { readonly type: 'problem'; readonly error: DistrEdgeError };
+  /** Something went wrong in the background; images go on. `held`: so many before it were not told, for there were too many. */
+  | { readonly type: 'problem'; readonly error: DistrEdgeError; readonly held?: number };

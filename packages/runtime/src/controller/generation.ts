@@ -3,7 +3,7 @@
  * from beginning to end, so plans never mix.
  */
 import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
-import type { Cluster, RunTrace } from '../requester.js';
+import type { Cluster, RunProgress, RunTrace } from '../requester.js';
 import { Pace } from '../straggler.js';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -24,11 +24,18 @@ export class Generation {
   readonly facts: GenerationFacts;
   /** What images take on it. */
   readonly pace: Pace = new Pace();
+  /** When it came into force, in ms of this process's clock. */
+  readonly since: number = performance.now();
   /** Images that this generation has answered. */
   images = 0;
   #inFlight = 0;
   #retired = false;
   #closed: Promise<void> | undefined;
+  #tellSlow: (ms: number) => void = () => undefined;
+  /** Resolves when a better plan has replaced it because images take so many ms on it by now; may never. */
+  readonly superseded: Promise<number> = new Promise((resolve) => {
+    this.#tellSlow = resolve;
+  });
 
   constructor(facts: GenerationFacts) {
     this.facts = facts;
@@ -36,6 +43,16 @@ export class Generation {
 
   get inFlight(): number {
     return this.#inFlight;
+  }
+
+  /** Whether no image begins here any more. */
+  get retired(): boolean {
+    return this.#retired;
+  }
+
+  /** A better plan is in force: images take so many ms here by now, and those under way may be begun again there. */
+  supersede(ms: number): void {
+    this.#tellSlow(ms);
   }
 
   /** Whether a device takes part in it. */
@@ -66,6 +83,12 @@ export class Generation {
   async trace(): Promise<RunTrace | undefined> {
     if (this.#inFlight > 0 || this.#closed !== undefined) return undefined;
     return this.facts.cluster.trace().catch(() => undefined);
+  }
+
+  /** How far the image under way has come, as devices tell within so many ms; undefined where none is, or others are, too. */
+  async progress(ms: number): Promise<RunProgress | undefined> {
+    if (this.#inFlight !== 1 || this.#closed !== undefined) return undefined;
+    return this.facts.cluster.progress(ms).catch(() => undefined);
   }
 
   /** No image begins here any more; those under way are finished. */

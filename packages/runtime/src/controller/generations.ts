@@ -95,9 +95,14 @@ export class Generations {
   /** A plan failed: its devices are planned for anew, without those that are to blame. */
   giveUp(generation: Generation, error: unknown): void {
     const { cluster, ids } = generation.facts;
-    if (this.#current === generation && !this.#context.closed) {
-      for (const index of cluster.lost) if (ids[index] !== undefined) this.#terms.suspect(ids[index]);
-      if (generation.inFlight === 0) this.#context.problem(error);
+    const current = this.#current;
+    if (!this.#context.closed) {
+      // Also those of a plan that was replaced meanwhile: they are as lost for the next one.
+      const lost = [...cluster.lost].flatMap((index) => ids[index] ?? []);
+      for (const id of lost) this.#terms.suspect(id);
+      if (current === generation && generation.inFlight === 0) this.#context.problem(error);
+      if (current !== undefined && current !== generation && lost.some((id) => current.uses(id)))
+        this.abandon(current, 'failed');
     }
     this.abandon(generation, 'failed');
     void generation.close();

@@ -2,17 +2,20 @@
  * Makes plans when they are due, one at a time, in the background: asks the planner, holds its plan against the one in force, has it
  * prepared on its devices, and switches. What cannot be planned or prepared is tried again after a while.
  */
-import { compile, type SimulatedRun, simulator, toPlan } from '@distredge/core';
-import { tryConnect } from '../requester.js';
+import { compile, type PlanSimulator, type SimulatedRun, simulator, toPlan } from '@distredge/core';
+import { type Cluster, tryConnect } from '../requester.js';
 import type { Context } from './context.js';
 import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
-import type { Generations } from './generations.js';
+import type { Generations, Prepared } from './generations.js';
+import type { Standbys } from './standbys.js';
 import { backOff } from './suspects.js';
 import { type Asked, askedOf, moved, type ServedModel } from './task.js';
 
 export interface ReplanningTerms {
   readonly generations: Generations;
+  /** Plans that are ready already. */
+  readonly standbys: Standbys;
   /** How much longer than profiled a device takes. */
   readonly pace: ReadonlyMap<string, number>;
   suspect(id: string): void;
@@ -22,7 +25,12 @@ export interface ReplanningTerms {
 
 const DIAL_MS = 5000;
 /** No image waits longer than this for a plan that is being prepared while another one is in force. */
-const HOLD_MS = 500;
+const HOLD_MS = 150;
+/** Nothing is loaded for so long after a plan that stood by has taken over, and how often it is looked whether it still works. */
+const REST_MS = 1500;
+const REST_LOOK_MS = 25;
+/** A plan that stands by replaces one that works where it takes less than this share of what that takes: a better one comes soon. */
+const STAND_IN = 0.85;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
 
@@ -36,8 +44,10 @@ export class Replanning {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   readonly #ending = new AbortController();
-  /** Devices on which a plan is being prepared: loading models may keep them from saying that they are there. */
-  #preparing: readonly string[] = [];
+  /** The plan that is being prepared: loading models may keep its devices from saying that they are there. */
+  #preparing: { readonly ids: ReadonlySet<string>; readonly stop: AbortController } | undefined;
+  /** What came of plans that stood by. */
+  readonly #stoodBy = new WeakMap<Cluster, Generation>();
   #hold = false;
 
   constructor(context: Context, terms: ReplanningTerms) {
@@ -58,15 +68,28 @@ export class Replanning {
     return this.#hold ? HOLD_MS : 0;
   }
 
-  isPreparing(id: string): boolean {
-    return this.#preparing.includes(id);
+  /** Whether a plan is being loaded. */
+  get preparing(): boolean {
+    return this.#preparing !== undefined;
   }
 
-  /** Has a plan made soon; the first reason counts until it is. */
-  need(reason: PlanReason): void {
+  isPreparing(id: string): boolean {
+    return this.#preparing?.ids.has(id) ?? false;
+  }
+
+  /** A device has failed: a plan that is being prepared on it need not be waited for. */
+  without(id: string): void {
+    if (this.isPreparing(id)) this.#preparing?.stop.abort();
+  }
+
+  /** Has a plan made soon; the first reason counts until it is. `sudden`: one that stands by may replace the one in force at once. */
+  need(reason: PlanReason, sudden = false): void {
     const { model, closed } = this.#context;
     if (model === undefined || closed) return;
-    this.#due ??= { reason, since: performance.now() };
+    const since = performance.now();
+    const { generations } = this.#terms;
+    if (generations.current === undefined || sudden) this.#standInFor(model, reason, since);
+    this.#due ??= { reason, since };
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;
       // What came up when the last plan was just done.
@@ -97,9 +120,59 @@ export class Replanning {
     }
   }
 
+  /** Puts the best plan that stands by in force, if there is one and none is in force, or a slower one. */
+  #standInFor(model: ServedModel, reason: PlanReason, since: number): void {
+    const { generations, standbys, pace } = this.#terms;
+    // The first plan is what there is before any stand-in.
+    if (generations.count === 0) return;
+    const { registry, suspects } = this.#context;
+    try {
+      const asked = askedOf(model, registry, suspects, pace);
+      if (asked === undefined) return;
+      const judge = simulator(asked.task);
+      const best = standbys.best(asked, judge);
+      const running = generations.current;
+      const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+      const runningMs = before === undefined ? Number.POSITIVE_INFINITY : judge.latency(before);
+      if (best === undefined || !(best.ms < runningMs * STAND_IN)) return;
+      this.#standIn(best.prepared, asked, judge, reason, since);
+      running?.supersede(runningMs);
+      // What is being prepared was planned for something else.
+      this.#preparing?.stop.abort();
+    } catch (error) {
+      this.#context.problem(error);
+    }
+  }
+
+  /** Puts a plan in force that stood by. */
+  #standIn(prepared: Prepared, asked: Asked, judge: PlanSimulator, reason: PlanReason, since: number): void {
+    const { generations, standbys, kept } = this.#terms;
+    const work = moved(prepared.work, prepared.ids, asked.ids);
+    if (work === undefined) return;
+    standbys.take(prepared);
+    const tookMs = performance.now() - since;
+    const run = judge.run(work);
+    const now = { ...prepared, predicted: run };
+    const generation = generations.switchTo(now, { reason, tookMs, planMs: 0, prepareMs: 0 });
+    this.#stoodBy.set(prepared.cluster, generation);
+    // The devices of the simulation may be others than those it was prepared among.
+    kept(generation, run, asked.ids);
+  }
+
+  /** Another plan must take less than this share of what the one in force takes. */
+  get #margin(): number {
+    return 1 - (this.#context.options.margin ?? MARGIN);
+  }
+
+  /** A plan that stood by has failed. */
+  standInFailed({ cluster }: Prepared, error: Error): void {
+    const generation = this.#stoodBy.get(cluster);
+    if (generation !== undefined) this.#terms.generations.giveUp(generation, error);
+  }
+
   async #planFor(model: ServedModel, asked: Asked, reason: PlanReason, since: number): Promise<void> {
     const { options } = this.#context;
-    const { generations } = this.#terms;
+    const { generations, standbys } = this.#terms;
     const judge = simulator(asked.task);
     const running = generations.current;
     // The plan in force, among the devices that there are now.
@@ -109,21 +182,31 @@ export class Replanning {
     const work = await options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
     const planMs = performance.now() - asking;
     const bestMs = judge.latency(work);
+    let runningMs: number | undefined;
     if (running !== undefined && running === generations.current && before !== undefined) {
-      const runningMs = judge.latency(before);
-      if (!(bestMs < runningMs * (1 - (options.margin ?? MARGIN)))) {
+      runningMs = judge.latency(before);
+      if (!(bestMs < runningMs * this.#margin)) {
         this.#context.tell({ type: 'kept', generation: running.facts.number, runningMs, bestMs });
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
-      this.#hold = reason === 'drift';
+      this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
+    }
+    await this.#rest(running);
+    // Something has failed meanwhile: the next plan is about what is left.
+    if (this.#isStale(asked) || generations.current !== running) {
+      this.need('failed');
+      return;
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = options;
     let generation: Generation | undefined;
     const preparing = performance.now();
-    this.#preparing = asked.ids;
-    const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {
+    standbys.yield();
+    const program = compile(model.graph, plan, model.analysis);
+    const stop = new AbortController();
+    this.#preparing = { ids: new Set(program.steps.map(({ device }) => asked.ids[device] ?? '')), stop };
+    const attempt = await tryConnect(program, {
       transport,
       addresses: asked.addresses,
       ids: options.identity === undefined ? undefined : asked.ids,
@@ -131,18 +214,19 @@ export class Replanning {
       silenceMs,
       requestMs,
       inFlight,
-      signal: this.#ending.signal,
+      signal: AbortSignal.any([this.#ending.signal, stop.signal]),
       failed: (error) => {
         if (generation !== undefined) generations.giveUp(generation, error);
       },
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
-      this.#preparing = [];
+      this.#preparing = undefined;
       this.#hold = false;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);
-      if (attempt.lost.size > 0) this.need('failed');
+      if (attempt.lost.size > 0 || stop.signal.aborted) this.need('failed');
+      if (stop.signal.aborted) return;
       throw attempt.error;
     }
     this.#failures = 0;
@@ -154,6 +238,19 @@ export class Replanning {
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
     const tookMs = performance.now() - since;
     generation = generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
+    if (reason === 'drift' && runningMs !== undefined) running?.supersede(runningMs);
+  }
+
+  /** Lets a plan that has just taken over answer an image or two before its devices load the next one; not once it has failed itself. */
+  async #rest(running: Generation | undefined): Promise<void> {
+    const end = running !== undefined && this.#stoodBy.has(running.facts.cluster) ? running.since + REST_MS : 0;
+    while (this.#terms.generations.current === running && performance.now() < end && !this.#context.closed)
+      await new Promise((resolve) => setTimeout(resolve, REST_LOOK_MS));
+  }
+
+  /** Whether a device that a plan is for has failed since it was asked for. */
+  #isStale({ ids }: Asked): boolean {
+    return ids.some((id) => this.#context.suspects.has(id));
   }
 
   /** Plans again after a while, the longer the more often it failed. */

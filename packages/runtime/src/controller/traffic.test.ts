@@ -134,7 +134,8 @@ describe('a watch on traffic', () => {
     const watch = new TrafficWatch({ messages }, ['a', 'b']);
     for (const jitter of [0, 1, 0]) watch.add(trace(3 + jitter, 4));
     for (let image = 0; image < 3; image++) watch.add(trace(3, 44));
-    expect(watch.late()).toEqual([
+    const rounded = watch.late().map((one) => ({ ...one, lateMs: Math.round(one.lateMs) }));
+    expect(rounded).toEqual([
       { from: CONTROLLER, to: 'a', bytes: 100, lateMs: 0 },
       { from: 'a', to: 'b', bytes: 200, lateMs: 40 },
     ]);
@@ -148,12 +149,57 @@ describe('a watch on traffic', () => {
     expect(watch.late().map(({ lateMs }) => lateMs)).toEqual([0, 0]);
   });
 
-  it('starts anew', () => {
+  it('keeps what was usual while messages are late, and what links were then; better times are the usual ones from then on', () => {
     const watch = new TrafficWatch({ messages }, ['a', 'b']);
-    for (let image = 0; image < 3; image++) watch.add(trace(3, 4));
-    watch.restart();
-    expect(watch.late()).toEqual([]);
-    for (let image = 0; image < 3; image++) watch.add(trace(30, 40));
+    const [before, after] = [network().links, network({ b: 20 }).links];
+    for (let image = 0; image < 3; image++) watch.add(trace(3, 4), before);
+    for (let image = 0; image < 6; image++) watch.add(trace(30, 40), after);
+    expect(watch.late().map(({ lateMs }) => Math.round(lateMs))).toEqual([26, 35]);
+    expect(watch.links).toBe(before);
+    for (let image = 0; image < 3; image++) watch.add(trace(2, -100), after);
     expect(watch.late().map(({ lateMs }) => lateMs)).toEqual([0, 0]);
+    expect(watch.links).toBe(after);
+  });
+});
+
+describe('an image that is not done', () => {
+  const messages = [
+    { after: -1, from: REQUESTER, to: 0, pieces: [], bytes: 100_000 },
+    { after: -1, from: REQUESTER, to: 1, pieces: [], bytes: 200_000 },
+    { after: 0, from: 0, to: REQUESTER, pieces: [], bytes: 50_000 },
+  ];
+  const step = { step: 0, waitFrom: 0, start: 4, end: 20 };
+  const watched = (): TrafficWatch => {
+    const watch = new TrafficWatch({ messages }, ['a', 'b']);
+    const whole = [4, 8, 22].map((arrived, message) => ({ message, arrived }));
+    for (let image = 0; image < 3; image++)
+      watch.add({ totalMs: 30, steps: [step], messages: whole, residentBytes: [] });
+    return watch;
+  };
+  const progress = { steps: [], messages: [{ message: 0, arrived: 4 }], arriving: [], elapsedMs: 45 };
+
+  it('tells at least how late what has left is, and nothing of what has not', () => {
+    const at = new Map([
+      [0, 45],
+      [1, 45],
+    ]);
+    expect(watched().midway({ ...progress, at })).toEqual([
+      { from: CONTROLLER, to: 'a', bytes: 100_000, lateMs: 0 },
+      { from: CONTROLLER, to: 'b', bytes: 200_000, lateMs: 37, open: true },
+    ]);
+    expect(watched().midway({ ...progress, at: new Map() })).toHaveLength(1);
+  });
+
+  it('takes a part that has come for the message, where it is large enough', () => {
+    const at = new Map([[1, 48]]);
+    const of = (bytes: number) => watched().midway({ ...progress, at, arriving: [{ message: 1, bytes }] })[1];
+    expect(of(100_000)).toEqual({ from: CONTROLLER, to: 'b', bytes: 100_000, lateMs: 44, open: true });
+    expect(of(1000)).toEqual({ from: CONTROLLER, to: 'b', bytes: 200_000, lateMs: 40, open: true });
+  });
+
+  it('does not let what came before hide what is stuck on the same link', () => {
+    const late = watched().midway({ ...progress, steps: [step], at: new Map() });
+    expect(late.map(({ from, to, open }) => [from, to, open])).toEqual([['a', CONTROLLER, true]]);
+    expect(late[0]?.lateMs).toBe(23);
   });
 });

@@ -5,7 +5,7 @@
  */
 import { type Program, REQUESTER } from '@distredge/core';
 import { median } from '../median.js';
-import type { RunTrace } from '../requester.js';
+import type { RunProgress, RunTrace } from '../requester.js';
 import { type LinkReport, MESSAGE_VERSION } from './messages.js';
 import { type Star, type StarLink, starOf } from './network.js';
 import { linkKey, type Registry } from './registry.js';
@@ -17,6 +17,8 @@ export interface Lateness {
   readonly to: string;
   readonly bytes: number;
   readonly lateMs: number;
+  /** Whether it is still on its way: then it is at least so late. */
+  readonly open?: true;
 }
 
 /** Smaller messages tell of the latency rather than of the rate. */
@@ -27,10 +29,15 @@ const LEAST_SHARE = 0.25;
 const CHANGED = 1.3;
 /** A link is not taken to be more than so many times as fast as it was said to be. */
 const MOST_FASTER = 20;
+/** Nor to be faster than this, in 10⁶ bit/s: it makes no difference any more. */
+const FASTEST = 10_000;
 const RECENT = 3;
 
 /** From when each message could leave until it had arrived, in ms, by the clocks of its ends. */
-function delaysOf({ messages }: Pick<Program, 'messages'>, trace: RunTrace): Map<number, number> {
+function delaysOf(
+  { messages }: Pick<Program, 'messages'>,
+  trace: Pick<RunTrace, 'steps' | 'messages'>,
+): Map<number, number> {
   const ends = new Map(trace.steps.map(({ step, end }) => [step, end]));
   const delays = new Map<number, number>();
   for (const { message, arrived } of trace.messages) {
@@ -41,6 +48,11 @@ function delaysOf({ messages }: Pick<Program, 'messages'>, trace: RunTrace): Map
   return delays;
 }
 
+/** Messages that are quicker than usual by so many ms each, on average, are what is usual from then on. */
+const BETTER_MS = 2;
+/** Otherwise what is usual follows slowly, by this share each time: clocks drift apart. */
+const FOLLOW = 0.005;
+
 /** Watches the messages of one generation. */
 export class TrafficWatch {
   readonly #program: Pick<Program, 'messages'>;
@@ -48,6 +60,7 @@ export class TrafficWatch {
   readonly #window: number;
   #usual = new Map<number, number>();
   #recent: Map<number, number>[] = [];
+  #links: Registry['links'] = new Map();
 
   /** @param ids of the program's devices */
   constructor(program: Pick<Program, 'messages'>, ids: readonly string[], window: number = RECENT) {
@@ -56,11 +69,26 @@ export class TrafficWatch {
     this.#window = window;
   }
 
-  add(trace: RunTrace): void {
+  /** The links, as they were taken for when messages took what is usual. */
+  get links(): Registry['links'] {
+    return this.#links;
+  }
+
+  /** Takes one image's times; `links`: what they are taken for. */
+  add(trace: RunTrace, links: Registry['links'] = new Map()): void {
     this.#recent.push(delaysOf(this.#program, trace));
     if (this.#recent.length < this.#window) return;
     this.#recent = this.#recent.slice(-this.#window);
-    if (this.#usual.size === 0) this.#usual = this.#middle(this.#window);
+    const now = this.#middle(this.#window);
+    let gained = 0;
+    for (const [number, usual] of this.#usual) {
+      const late = (now.get(number) ?? usual) - usual;
+      gained -= late;
+      this.#usual.set(number, usual + FOLLOW * late);
+    }
+    if (this.#usual.size > 0 && gained < BETTER_MS * this.#usual.size) return;
+    this.#usual = now;
+    this.#links = links;
   }
 
   #middle(images: number): Map<number, number> {
@@ -76,16 +104,45 @@ export class TrafficWatch {
       const message = this.#program.messages[number];
       const usual = this.#usual.get(number);
       if (message === undefined || usual === undefined) return [];
-      const nameOf = (device: number): string =>
-        device === REQUESTER ? CONTROLLER : (this.#ids[device] ?? CONTROLLER);
-      return [{ from: nameOf(message.from), to: nameOf(message.to), bytes: message.bytes, lateMs: delay - usual }];
+      return [{ ...this.#endsOf(message), bytes: message.bytes, lateMs: delay - usual }];
     });
   }
 
-  /** What comes from now on is the usual. */
-  restart(): void {
-    this.#usual = new Map();
-    this.#recent = [];
+  #endsOf({ from, to }: Program['messages'][number]): Pick<Lateness, 'from' | 'to'> {
+    const nameOf = (device: number): string => (device === REQUESTER ? CONTROLLER : (this.#ids[device] ?? CONTROLLER));
+    return { from: nameOf(from), to: nameOf(to) };
+  }
+
+  /**
+   * How late the messages of an image are that is not done: those that are there, and those that have left and are not. Of one of which
+   * enough has come, that part is taken for the message. What came before says nothing of a link on which something is late now.
+   */
+  midway(progress: RunProgress): Lateness[] {
+    const ends = new Map(progress.steps.map(({ step, end }) => [step, end]));
+    const arrived = delaysOf(this.#program, progress);
+    const parts = new Map(progress.arriving.map(({ message, bytes }) => [message, bytes]));
+    const late: Lateness[] = [];
+    for (const [number, usual] of this.#usual) {
+      const message = this.#program.messages[number];
+      const left = message === undefined || message.after < 0 ? 0 : ends.get(message.after);
+      if (message === undefined || left === undefined) continue;
+      const delay = arrived.get(number);
+      if (delay !== undefined) {
+        late.push({ ...this.#endsOf(message), bytes: message.bytes, lateMs: delay - usual });
+        continue;
+      }
+      const at = message.to === REQUESTER ? progress.elapsedMs : progress.at.get(message.to);
+      if (at === undefined) continue;
+      const part = parts.get(number) ?? 0;
+      const tells = part >= Math.max(LEAST_BYTES, LEAST_SHARE * message.bytes);
+      const bytes = tells ? part : message.bytes;
+      const lateMs = at - left - usual * (bytes / message.bytes);
+      late.push({ ...this.#endsOf(message), bytes, lateMs, open: true });
+    }
+    const stuck = new Set(
+      late.filter(({ open, lateMs }) => open && lateMs > 0).map(({ from, to }) => linkKey(from, to)),
+    );
+    return late.filter(({ open, from, to }) => open || !stuck.has(linkKey(from, to)));
   }
 }
 
@@ -111,7 +168,10 @@ export function linksFromTraffic(
     if (bytes < Math.max(LEAST_BYTES, LEAST_SHARE * (largest.get(key) ?? 0)) || from === to) continue;
     const was = Math.min(endOf(star, ids, from).mbps, endOf(star, ids, to).mbps);
     const usualMs = (bytes * 8) / (was * 1000);
-    const mbps = (bytes * 8) / (Math.max(usualMs / MOST_FASTER, usualMs + lateMs) * 1000);
+    const mbps = Math.min(
+      Math.max(was, FASTEST),
+      (bytes * 8) / (Math.max(usualMs / MOST_FASTER, usualMs + lateMs) * 1000),
+    );
     if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
   }
   const rates = ratesOf([...seen.values()], star, ids, change);

@@ -8,7 +8,8 @@ import { DriftWatch } from './drift.js';
 import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
 import type { LinkSurvey } from './link-survey.js';
-import { MESSAGE_VERSION } from './messages.js';
+import { type LinkReport, MESSAGE_VERSION } from './messages.js';
+import { linkKey } from './registry.js';
 import { Rhythm } from './rhythm.js';
 import { linksFromTraffic, TrafficWatch } from './traffic.js';
 
@@ -20,14 +21,32 @@ const AGAIN_MS = 3000;
 const FORGIVEN = 0.05;
 /** How long links wait to be measured while a plan is being made. */
 const SETTLED_MS = 2000;
+/** A device that takes so many times as long as it did is to be left at once. */
+const MUCH_SLOWER = 2;
+/** An image is looked at before it ends when it has taken so many times as long as usual, and so many ms more. */
+const SUSPICIOUS = 1.25;
+const LEAST_LATE_MS = 5;
+/** Its rows tell something when one is late by this share of what images take. */
+const LATE_SHARE = 0.25;
+/** It is looked at again after this share of what images take, and so often at most. */
+const LOOK_AGAIN = 0.15;
+const MOST_LOOKS = 20;
+/** Devices that do not tell of it within so many ms compute: what the others tell counts. */
+const LOOK_MS = 30;
+/** Rates that differ by less than this factor are the same. */
+const SAME_RATE = 1.2;
 /** So many times of images are kept for telemetry, at most. */
 const MOST_TIMES = 1000;
 
 export interface PlanningTerms {
-  /** Has a plan made. */
-  need(reason: PlanReason): void;
+  /** Has a plan made; `sudden`: one that stands by had better take over until then. */
+  need(reason: PlanReason, sudden?: boolean): void;
   /** Resolves when no plan is being made, or after so many ms. */
   settled(ms: number): Promise<void>;
+  /** Whether devices load a plan that is to stand by: what images take meanwhile says nothing. */
+  loading(): boolean;
+  /** Whether devices load the next plan. */
+  preparing(): boolean;
 }
 
 export class Watching {
@@ -82,9 +101,65 @@ export class Watching {
     const { cluster, ids: own } = generation.facts;
     const terms = this.#context.options.drift;
     const drift = new DriftWatch(computeMs, run.latencyMs, terms);
-    const traffic = new TrafficWatch(cluster.program, own);
+    // What messages usually take is not forgotten where the same plan is judged anew.
+    const traffic =
+      this.#watch?.generation === generation ? this.#watch.traffic : new TrafficWatch(cluster.program, own);
     this.#watch = { generation, drift, traffic, rhythm: new Rhythm(terms?.window) };
     this.#imagesSinceTrace = [];
+  }
+
+  /**
+   * An image begins. Where it takes longer than usual, looks at its rows before it ends: a large message that is late tells of its
+   * link at once. Returns what is to be called when it has ended.
+   */
+  begun(generation: Generation): () => void {
+    const { lateAfter, expected } = generation.pace;
+    const sole = generation.inFlight === 0 && this.#watch?.generation === generation;
+    if (!sole || lateAfter === undefined || expected === undefined) return () => undefined;
+    let ended = false;
+    let looks = 0;
+    const look = async (): Promise<void> => {
+      looks += 1;
+      const found = await this.#lookMidway(generation, expected);
+      if (ended || found || looks >= MOST_LOOKS) return;
+      timer = setTimeout(() => void look(), LEAST_LATE_MS + LOOK_AGAIN * expected);
+    };
+    let timer = setTimeout(() => void look(), LEAST_LATE_MS + SUSPICIOUS * expected);
+    return () => {
+      ended = true;
+      clearTimeout(timer);
+    };
+  }
+
+  /** Looks at an image that is not done, and has planned for the links that it shows to be slow; whether it shows any. */
+  async #lookMidway(generation: Generation, expectedMs: number): Promise<boolean> {
+    const watch = this.#watch;
+    if (watch?.generation !== generation || this.#planning.loading()) return false;
+    const progress = await generation.progress(LOOK_MS);
+    const context = this.#context;
+    if (progress === undefined || this.#watch !== watch || context.closed) return false;
+    const seen = watch.traffic.midway(progress);
+    // A device that loads models reads late what came in time; what is not there when it has read is late.
+    const late = this.#planning.preparing() ? seen.filter(({ open }) => open) : seen;
+    const least = Math.max(LEAST_LATE_MS, LATE_SHARE * expectedMs);
+    if (!late.some(({ lateMs }) => lateMs >= least)) return false;
+    const { ids } = generation.facts;
+    const reports = this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower'));
+    if (reports.length === 0) return false;
+    context.directory.suppose(reports);
+    const factor = progress.elapsedMs / expectedMs;
+    this.#planning.need('drift', true);
+    await this.#ask(generation, factor, performance.now() - this.#linksLookedAt >= AGAIN_MS);
+    return true;
+  }
+
+  /** Of what links seem to be, that which is not known. */
+  #news(reports: readonly LinkReport[]): LinkReport[] {
+    const { links } = this.#context.registry;
+    return reports.filter(({ from, to, mbps }) => {
+      const known = links.get(linkKey(from, to))?.mbps ?? Number.POSITIVE_INFINITY;
+      return Math.max(known, mbps) > SAME_RATE * Math.min(known, mbps);
+    });
   }
 
   /** An image was done; looks at what it took where, or, while others are under way, at how often they come. */
@@ -93,7 +168,7 @@ export class Watching {
     if (this.#imagesSinceTrace.length > MOST_TIMES) this.#imagesSinceTrace.shift();
     const now = performance.now();
     const watch = this.#watch;
-    if (watch?.generation !== generation) return;
+    if (watch?.generation !== generation || this.#planning.loading()) return;
     const slower = watch.rhythm.add(now, generation.inFlight > 0);
     if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
     if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
@@ -102,9 +177,10 @@ export class Watching {
   }
 
   /** Has the links measured that may be why images take so many times as long. */
-  async #ask(generation: Generation, factor: number): Promise<void> {
-    this.#linksLookedAt = performance.now();
+  async #ask(generation: Generation, factor: number, measures = true): Promise<void> {
+    if (measures) this.#linksLookedAt = performance.now();
     this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
+    if (!measures) return;
     // Measuring would only hold a plan up that is being prepared.
     await this.#planning.settled(SETTLED_MS);
     if ((await this.#links.measure('all')).measured > 0) this.#planning.need('measured');
@@ -130,28 +206,34 @@ export class Watching {
       images: this.#imagesSinceTrace.splice(0),
       last: { totalMs: trace.totalMs, computeMs, steps: trace.steps.length, messages: trace.messages.length },
     });
-    watch.traffic.add(trace);
+    watch.traffic.add(trace, context.registry.links);
     const { factors, network, sudden } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
-    for (const [device, factor] of factors) {
+    // Where the next plan is being loaded, that is what takes time.
+    const paces = this.#planning.preparing() ? [] : [...factors];
+    for (const [device, factor] of paces) {
       const id = ids[device] ?? '';
       this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
-    if (factors.size > 0) this.#planning.need('drift');
+    if (paces.length > 0)
+      this.#planning.need(
+        'drift',
+        paces.some(([, factor]) => factor >= MUCH_SLOWER),
+      );
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
     // What the late messages say, at once; what the links say when they are asked, a little later.
     const late = watch.traffic.late(sudden?.images);
-    const change = (network ?? sudden?.factor ?? 1) > 1 ? 'slower' : 'any';
-    const reports = linksFromTraffic(late, ids, context.registry.links, Date.now(), change);
+    // Links that became faster can wait until they are measured.
+    const slower = (network ?? sudden?.factor ?? 1) > 1;
+    const reports = slower ? this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower')) : [];
     // One slow image may be anything, unless its rows tell which link it was.
     const factor = network ?? (reports.length > 0 ? sudden?.factor : undefined);
     if (factor === undefined) return;
     watch.drift.restart();
-    watch.traffic.restart();
     if (reports.length > 0) {
       context.directory.suppose(reports);
-      this.#planning.need('drift');
+      this.#planning.need('drift', true);
     }
     await this.#ask(generation, factor);
   }

@@ -106,6 +106,7 @@ describe('the frame decoder', () => {
     const decoder = new FrameDecoder({ maxFrameBytes: 2 });
     for (let at = 0; at < bytes.length; at++) {
       expect(decoder.midFrame).toBe(at > 0);
+      expect(decoder.arriving?.received).toBe(at < HEADER_BYTES ? undefined : at - HEADER_BYTES);
       decoder.push(bytes.subarray(at, at + 1), () => true);
     }
     expect(decoder.midFrame).toBe(false);

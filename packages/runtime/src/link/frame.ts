@@ -5,7 +5,7 @@
  * Header, 16 bytes, little-endian: magic `DE` (2) · version (1) · kind (1) · request (4) · channel (4) · length (4).
  */
 import { DistrEdgeError } from '@distredge/core';
-import { type Frame, type FrameHeader, FrameKind } from './link.js';
+import { type Arriving, type Frame, type FrameHeader, FrameKind } from './link.js';
 
 /** Size of a frame's header in bytes. */
 export const HEADER_BYTES = 16;
@@ -83,6 +83,11 @@ export class FrameDecoder {
   /** Whether a frame has begun and is not whole yet. */
   get midFrame(): boolean {
     return this.#headFilled > 0;
+  }
+
+  /** The frame whose payload is on its way, and how much of it is here, in bytes; undefined between frames. */
+  get arriving(): Arriving | undefined {
+    return this.#header === undefined ? undefined : { header: this.#header, received: this.#filled };
   }
 
   /**

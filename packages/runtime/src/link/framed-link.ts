@@ -4,7 +4,7 @@
  */
 import { DistrEdgeError } from '@distredge/core';
 import { encodeHeader, FrameDecoder } from './frame.js';
-import type { Frame, FrameHeader, Link, LinkHandlers, LinkOptions, LinkPeer } from './link.js';
+import type { Arriving, Frame, FrameHeader, Link, LinkHandlers, LinkOptions, LinkPeer } from './link.js';
 
 const DEFAULT_MAX_FRAME_BYTES = 64 * 2 ** 20;
 const DEFAULT_STALL_MS = 30_000;
@@ -85,6 +85,10 @@ export class FramedLink implements Link {
 
   get peer(): LinkPeer | undefined {
     return this.#wire.peer;
+  }
+
+  get arriving(): Arriving | undefined {
+    return this.#decoder.arriving;
   }
 
   send(header: Omit<FrameHeader, 'length'>, payload: readonly Uint8Array[]): Promise<void> {

@@ -47,12 +47,21 @@ export interface LinkPeer {
   readonly role: 'controller' | 'device';
 }
 
+/** A frame of which a part is here. */
+export interface Arriving {
+  readonly header: FrameHeader;
+  /** Bytes of its payload. */
+  readonly received: number;
+}
+
 /** One end of a link. */
 export interface Link {
   /** For messages to people: the other end's address. */
   readonly remote: string;
   /** Who the other end is; undefined on links that prove nothing (in memory, plain TCP). */
   readonly peer?: LinkPeer | undefined;
+  /** The frame that is being received; undefined between frames, and where the link does not know. */
+  readonly arriving?: Arriving | undefined;
   /**
    * Sends one frame; `payload` may be given in pieces that are written back to back without copying. Resolves when the
    * link accepts more (back-pressure), rejects with `LINK_CLOSED` when it is or becomes closed. Frames arrive in the
