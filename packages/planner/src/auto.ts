@@ -90,13 +90,6 @@ const MORE_ROUNDS: readonly Round[] = [
 const COLD = 0.0002;
 /** Plans that a start is given in a round at least: with fewer of them, fewer starts go on. */
 const LEAST_EACH = 200;
-/**
- * Where fewer plans than this can be simulated, moves of several volumes at once come first: there is no time to bring every
- * volume to its place alone.
- */
-const MANY_PLANS = 6000;
-/** Share of the budget by which moves of one volume are as many as ever. */
-const WIDE_UNTIL = 0.5;
 /** Plans simulated to see how many there will be time for; those of a search, which are like each other, take about half as long. */
 const PROBES = 16;
 const LIKE_EACH_OTHER = 2;
@@ -149,8 +142,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
       for (const start of pool) {
         at += length;
         const others = [...next, ...pool].filter((other) => other !== start).map(({ state }) => state);
-        const wide = Math.max(0, 1 - plans / MANY_PLANS) * Math.max(0, 1 - evaluator.done / WIDE_UNTIL);
-        const steps = annealing(start, evaluator, { ...context, others, wide }, { until: at, hot, cold: COLD });
+        const steps = annealing(start, evaluator, { ...context, others }, { until: at, hot, cold: COLD });
         let step = steps.next();
         while (step.done !== true && evaluator.bestMs > lowerBoundMs * CLOSE) {
           await watch.pause(evaluator);

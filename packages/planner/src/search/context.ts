@@ -15,8 +15,6 @@ export interface MoveContext {
   readonly others?: readonly PlanState[];
   /** Parts that hold the plan up, to begin with; it may have changed since. */
   readonly critical?: readonly Place[];
-  /** Share of the moves of a single volume that take neighbours with them instead. Default 0. */
-  readonly wide?: number;
 }
 
 /** Share of the moves that begin at a part that holds the plan up. */

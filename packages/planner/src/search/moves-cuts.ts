@@ -65,7 +65,7 @@ export function moveCut(state: PlanState, context: MoveContext): PlanState | und
   if (cut === undefined) return undefined;
   const { volume: v, part: i, above, below, rows } = cut;
   const step = someRows(rows, random) * (random.next() < 0.5 ? -1 : 1);
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const theirs = (volumes[w] as SearchVolume).parts;
@@ -92,7 +92,7 @@ export function split(state: PlanState, context: MoveContext): PlanState | undef
   const row = chosen.from + 1 + random.below(chosen.to - chosen.from - 1);
   const other = form.classical || random.next() < 0.3 ? random.pick(devices) : chosen.device;
   const upper = random.next() < 0.5;
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const volume = volumes[w] as SearchVolume;
@@ -118,7 +118,7 @@ export function merge(state: PlanState, context: MoveContext): PlanState | undef
   const cut = someCut(state, somePlace(state, context), context);
   if (cut === undefined) return undefined;
   const { volume: v, part: i, above, below, rows } = cut;
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const keep = random.next() < 0.5 ? above : below;
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
@@ -142,7 +142,7 @@ export function rechunk(state: PlanState, context: MoveContext): PlanState | und
   const count = 1 + random.below(5);
   // The first chunk is small where what follows waits for it.
   const growth = random.next() < 0.5 ? 1 : 0.8 + random.next();
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const { start, end, parts } = volumes[w] as SearchVolume;

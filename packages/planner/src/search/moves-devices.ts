@@ -15,7 +15,7 @@ export function reassign(state: PlanState, context: MoveContext): PlanState | un
   const device = near?.device ?? random.pick(devices);
   if (device === chosen.device) return undefined;
   const middle = (chosen.from + chosen.to) / 2 / (parts.at(-1)?.to ?? 1);
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const theirs = (volumes[w] as SearchVolume).parts;
@@ -31,9 +31,8 @@ export function reassign(state: PlanState, context: MoveContext): PlanState | un
 }
 
 /** Exchanges two devices, or puts one in another's place, in some volumes. */
-export function exchange(state: PlanState, context: MoveContext): PlanState | undefined {
+export function exchange(state: PlanState, { random, devices }: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const { random, devices } = context;
   if (devices.length < 2) return undefined;
   const v = random.below(volumes.length);
   const a = random.pick((volumes[v] as SearchVolume).parts).device;
@@ -41,7 +40,7 @@ export function exchange(state: PlanState, context: MoveContext): PlanState | un
   if (a === b) return undefined;
   const both = random.next() < 0.6;
   const other = (device: number): number => (device === a ? b : both && device === b ? a : device);
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const all = first === 0 && last === volumes.length - 1;
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
@@ -64,7 +63,7 @@ export function reweigh(state: PlanState, context: MoveContext): PlanState | und
   const [v, i] = somePlace(state, context);
   const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
   const factor = Math.exp((random.next() - 0.5) * (random.next() < 0.5 ? 0.3 : 1.5));
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const { parts } = volumes[w] as SearchVolume;
@@ -99,15 +98,14 @@ export function tilt(state: PlanState, context: MoveContext): PlanState | undefi
 }
 
 /** Gives a device a strip at the top or at the bottom in some volumes. */
-export function lend(state: PlanState, context: MoveContext): PlanState | undefined {
+export function lend(state: PlanState, { random, geometry, devices }: MoveContext): PlanState | undefined {
   const { volumes } = state;
-  const { random, geometry, devices } = context;
   const v = random.below(volumes.length);
   const device = random.pick(devices);
   const u = random.next();
   const fraction = 0.02 + 0.6 * u * u;
   const top = random.next() < 0.5;
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const volume = volumes[w] as SearchVolume;
@@ -141,9 +139,10 @@ function withStrip(
 /** Takes a device out of some volumes; its neighbours take its rows. */
 export function drop(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
+  const { random } = context;
   const [v, i] = somePlace(state, context);
   const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
-  const [first, last] = stretch(v, volumes.length, context);
+  const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
     const { parts } = volumes[w] as SearchVolume;

@@ -1,10 +1,7 @@
 /** What several kinds of moves have in common: which volumes they change, and parts with other heights. */
-import type { MoveContext } from './context.js';
 import type { SearchPart } from './parts.js';
 import type { PlanState } from './plan-state.js';
-
-/** Share of the moves that change one volume only. */
-const ALONE = 0.4;
+import type { Random } from './random.js';
 
 export function replaced(state: PlanState, changed: ReadonlyMap<number, readonly SearchPart[]>): PlanState {
   const volumes = state.volumes.map((volume, v) => {
@@ -15,12 +12,9 @@ export function replaced(state: PlanState, changed: ReadonlyMap<number, readonly
 }
 
 /** First and last volume of a run of neighbours around v; often v alone, sometimes all. */
-export function stretch(v: number, count: number, { random, wide = 0 }: MoveContext): [number, number] {
-  let u = random.next();
-  if (u < ALONE) {
-    if (wide === 0 || random.next() >= wide) return [v, v];
-    u = ALONE + (1 - ALONE) * random.next();
-  }
+export function stretch(v: number, count: number, random: Random): [number, number] {
+  const u = random.next();
+  if (u < 0.4) return [v, v];
   if (u < 0.55) return [0, count - 1];
   if (u < 0.7) return [v, count - 1];
   if (u < 0.8) return [0, v];
