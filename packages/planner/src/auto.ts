@@ -52,7 +52,7 @@ const LEAST_PLANS = 12_000;
 /** The same for classical plans, which are judged faster and need more of them. */
 const LEAST_CLASSICAL_PLANS = 60_000;
 /** Below this budget, in ms per device, the baselines are left out: their own searches would use most of it. */
-const BASELINES_FROM = 50;
+const BASELINES_FROM = 20;
 /** Most of the first search that looking for starts may take. */
 const STARTS_SHARE = 0.2;
 /** The same for starts and baselines together. */

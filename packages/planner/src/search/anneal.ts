@@ -9,6 +9,7 @@ import type { Evaluator } from './evaluator.js';
 import { inOrder, MOVES, type Move } from './moves.js';
 import type { PlanState } from './plan-state.js';
 import { firstReady } from './schedule.js';
+import { snapped } from './snap.js';
 
 export interface Annealed {
   readonly state: PlanState;
@@ -70,8 +71,10 @@ export function* annealing(
     let state: PlanState | undefined;
     if (step % READY_EVERY === 0 && !form.classical) {
       state = { ...now.state, volumes: firstReady(now.state.volumes, evaluator.run(now.state)) };
-    } else state = choose(moves, total, random.next()).apply(now.state, focused);
-    if (state !== undefined && form.classical) state = inOrder(state);
+    } else {
+      state = choose(moves, total, random.next()).apply(now.state, focused);
+      if (state !== undefined) state = snapped(now.state, form.classical ? inOrder(state) : state, context);
+    }
     if (state === undefined) {
       // No evaluation looks at the clock here.
       if (++misses % 64 === 0) evaluator.look();
