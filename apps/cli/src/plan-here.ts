@@ -19,7 +19,7 @@ import {
 import { type Cluster, createTcpTransport, measureExchange } from '@distredge/runtime';
 import { median } from './median.js';
 import { ms, Progress, shown } from './output.js';
-import { PlannerWorker } from './planner-worker.js';
+import { PlannerThreads } from './planner-threads.js';
 import { profileHere } from './profile-here.js';
 import { prepare, type Tensors } from './split.js';
 
@@ -79,7 +79,7 @@ export async function planHere(
 }
 
 async function search(task: PlanningTask): Promise<Parameters<typeof toPlan>[1]> {
-  const worker = new PlannerWorker();
+  const worker = new PlannerThreads();
   const progress = new Progress();
   try {
     const request = { planner: 'auto', classical: false, task, options: { budgetMs: SEARCH_MS } };

@@ -29,7 +29,7 @@ import {
   type Ratios,
   summarise,
 } from '../planner-summary.js';
-import { PlannerWorker } from '../planner-worker.js';
+import { PlannerThreads } from '../planner-threads.js';
 import { readScenarios } from '../planning.js';
 import { DEFAULT_BUDGET_S } from './plan.js';
 
@@ -95,7 +95,7 @@ async function benchPlanners(options: Options): Promise<void> {
   if (scenarios.length === 0)
     throw usage('--filter', `part of a name, as in ${all[0]?.id ?? 'nothing: the file has no scenario'}`, filter);
   if (options.plans !== undefined) await makeFolder(options.plans);
-  const worker = new PlannerWorker();
+  const worker = new PlannerThreads();
   const progress = new Progress();
   const workloads = new Map<string, Workload>();
   const rows: Row[] = [];
@@ -131,7 +131,7 @@ type Prepared = { readonly task: PlanningTask; readonly lowerBoundMs: number | n
 /** A scenario's task and lower bound; or why there is none, which is the answer for all planners. */
 async function prepareScenario(
   scenario: Scenario,
-  worker: PlannerWorker,
+  worker: PlannerThreads,
   workloads: Map<string, Workload>,
 ): Promise<Prepared> {
   try {
@@ -154,7 +154,7 @@ async function rowOf(
   { id: scenario }: Scenario,
   planner: string,
   prepared: Prepared,
-  worker: PlannerWorker,
+  worker: PlannerThreads,
   { budget, seed, plans, classical }: Options,
   tell: (text: string) => void,
 ): Promise<Row> {

@@ -7,7 +7,7 @@ import { MODEL_ARGUMENT } from '../model-file.js';
 import { modelOptions, plannerName, seconds, usage, wholeNumber, withShapes } from '../options.js';
 import { ms, Progress, plain, print, printJson, shown, styled, table } from '../output.js';
 import { devicesUsed, verdict } from '../plan-facts.js';
-import { PlannerWorker } from '../planner-worker.js';
+import { PlannerThreads } from '../planner-threads.js';
 import { clusterOption, readTask } from '../planning.js';
 import { rowTable } from '../timeline.js';
 
@@ -64,7 +64,7 @@ async function plan(path: string, options: Options): Promise<void> {
   if (options.objective === 'throughput' && options.planner !== 'auto')
     throw usage('--objective throughput', '--planner auto', `with --planner ${options.planner}`);
   const { model, clusterName, task } = await readTask(path, options.cluster, modelOptions(options));
-  const worker = new PlannerWorker();
+  const worker = new PlannerThreads();
   const progress = new Progress();
   const settings = { budgetMs: 1000 * options.budget, seed: options.seed };
   const planned = await worker

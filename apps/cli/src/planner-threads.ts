@@ -1,0 +1,69 @@
+/**
+ * Planning on all cores: `auto` searches from several seeds at once, one on each thread, and the best plan counts. A search
+ * freezes into one of many good plans, and which one is chance; another seed helps more than more time.
+ */
+import { availableParallelism } from 'node:os';
+import { type PlanningTask, simulator, type WorkPlan } from '@distredge/core';
+import type { ExplainOptions, LowerBound, PlannerProgress, Reason } from '@distredge/planner';
+import { PlannerWorker, type PlanRequest, type TimedPlan } from './planner-worker.js';
+
+/** More seeds bring little more, and every thread has memory of its own. */
+const MOST_THREADS = 4;
+/** The planner whose searches differ by their seed. */
+const SEEDED = 'auto';
+
+/** Plans one thing at a time, as `PlannerWorker` does. Ends with the process at the latest. */
+export class PlannerThreads {
+  readonly #first: PlannerWorker = new PlannerWorker();
+  readonly #others: PlannerWorker[] = [];
+  readonly #threads: number;
+
+  /** @param threads searches at once, for tests; default: as many as there are cores, four at most */
+  constructor(threads: number = Math.min(availableParallelism(), MOST_THREADS)) {
+    this.#threads = threads;
+  }
+
+  /**
+   * The seeds of one request are `seed` and those after it. `planMs` is until the last search has ended, `evaluations` counts
+   * the plans of all. Rejects with what the planner throws.
+   */
+  async plan(request: Omit<PlanRequest, 'kind'>, onProgress?: (progress: PlannerProgress) => void): Promise<TimedPlan> {
+    if (request.planner !== SEEDED) return this.#first.plan(request, onProgress);
+    while (this.#others.length < this.#threads - 1) this.#others.push(new PlannerWorker());
+    const { seed = 1 } = request.options;
+    const told: PlannerProgress[] = [];
+    const searches = [this.#first, ...this.#others].map((worker, index) =>
+      worker.plan({ ...request, options: { ...request.options, seed: seed + index } }, (progress) => {
+        told[index] = progress;
+        onProgress?.(together(told.filter((item) => item !== undefined)));
+      }),
+    );
+    const settled = await Promise.allSettled(searches);
+    const plans = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    const [first, ...rest] = plans;
+    if (first === undefined) throw (settled[0] as PromiseRejectedResult).reason;
+    const judge = request.objective === 'throughput' ? simulator(request.task) : undefined;
+    const judged = ({ plan, latencyMs }: TimedPlan): number => judge?.loads(plan).periodMs ?? latencyMs;
+    const best = rest.reduce((so, plan) => (judged(plan) < judged(so) ? plan : so), first);
+    const evaluations = plans.reduce((sum, plan) => sum + plan.evaluations, 0);
+    return { ...best, evaluations, planMs: Math.max(...plans.map(({ planMs }) => planMs)) };
+  }
+
+  bound(task: PlanningTask): Promise<LowerBound> {
+    return this.#first.bound(task);
+  }
+
+  explain(task: PlanningTask, plan: WorkPlan, options: ExplainOptions = {}): Promise<readonly Reason[]> {
+    return this.#first.explain(task, plan, options);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.#first, ...this.#others].map((worker) => worker.close()));
+  }
+}
+
+/** How far searches side by side are, and the best of them. */
+function together(told: readonly PlannerProgress[]): PlannerProgress {
+  const best = told.reduce((so, item) => (item.bestMs < so.bestMs ? item : so));
+  return { ...best, done: Math.min(...told.map(({ done }) => done)) };
+}
