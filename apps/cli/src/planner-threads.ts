@@ -4,7 +4,13 @@
  */
 import { availableParallelism } from 'node:os';
 import { type PlanningTask, simulator, type WorkPlan } from '@distredge/core';
-import type { ExplainOptions, LowerBound, PlannerProgress, Reason } from '@distredge/planner';
+import {
+  type ExplainOptions,
+  type LowerBound,
+  type PlannerProgress,
+  type Reason,
+  sharedBest,
+} from '@distredge/planner';
 import { PlannerWorker, type PlanRequest, type TimedPlan } from './planner-worker.js';
 
 /** More seeds bring little more, and every thread has memory of its own. */
@@ -32,8 +38,9 @@ export class PlannerThreads {
     while (this.#others.length < this.#threads - 1) this.#others.push(new PlannerWorker());
     const { seed = 1 } = request.options;
     const told: PlannerProgress[] = [];
+    const common = sharedBest();
     const searches = [this.#first, ...this.#others].map((worker, index) =>
-      worker.plan({ ...request, options: { ...request.options, seed: seed + index } }, (progress) => {
+      worker.plan({ ...request, options: { ...request.options, seed: seed + index, together: common } }, (progress) => {
         told[index] = progress;
         onProgress?.(together(told.filter((item) => item !== undefined)));
       }),

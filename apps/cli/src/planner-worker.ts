@@ -1,7 +1,7 @@
 /** Planning on a thread of its own: a search fills its thread, and Ctrl-C must be heard meanwhile. */
 import { Worker } from 'node:worker_threads';
 import { DistrEdgeError, type ErrorCode, type PlanningTask, type WorkPlan } from '@distredge/core';
-import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason } from '@distredge/planner';
+import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason, SharedBest } from '@distredge/planner';
 import { createExitGate, type ExitGate, guardExit, unguardExit } from '@distredge/runtime';
 
 export interface PlanRequest {
@@ -13,7 +13,12 @@ export interface PlanRequest {
   readonly goesOn?: boolean;
   readonly task: PlanningTask;
   /** `start`: plans to begin with, for example the one that runs now. */
-  readonly options: { readonly budgetMs?: number; readonly seed?: number; readonly start?: readonly WorkPlan[] };
+  readonly options: {
+    readonly budgetMs?: number;
+    readonly seed?: number;
+    readonly start?: readonly WorkPlan[];
+    readonly together?: SharedBest;
+  };
 }
 
 export interface ExplainRequest {

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { auto } from './auto.js';
 import { Net, randomTask, taskOn } from './baselines/fixtures.js';
 import { baselines } from './baselines/index.js';
+import { type SharedBest, sharedBest } from './planner.js';
 import { Geometry } from './search/geometry.js';
 import { devicesOf, fromWorkPlan } from './search/plan-state.js';
 
@@ -154,6 +155,29 @@ describe('auto', () => {
     const counted = await auto(task, { maxEvaluations: 3000, now });
     expect(counted.evaluations).toBeGreaterThanOrEqual(3000);
     expect(counted.latencyMs).toBeGreaterThanOrEqual(latencyMs * (1 - 1e-3));
+  });
+
+  it('tells searches beside it what it has found, and goes on as long as any of them gains', async () => {
+    const task = chain([{ rate: 1e6 }, { rate: 10, mbps: 0.1 }], { mbps: 100, latencyMs: 5 });
+    const search = async (together: SharedBest, tick: () => void): Promise<{ ms: number; latencyMs: number }> => {
+      let ms = 0;
+      const now = (): number => {
+        tick();
+        return ms++;
+      };
+      const { latencyMs } = await auto(task, { budgetMs: 8000, now, together });
+      return { ms, latencyMs };
+    };
+    const none = sharedBest();
+    const alone = await search(none, () => undefined);
+    expect(none[0]).toBeCloseTo(alone.latencyMs, 9);
+    const better = sharedBest();
+    better[0] = alone.latencyMs;
+    const beside = await search(better, () => {
+      better[0] = (better[0] as number) * 0.999;
+    });
+    expect(beside.ms).toBeGreaterThan(1.3 * alone.ms);
+    expect(beside.latencyMs).toBeLessThan(Number.POSITIVE_INFINITY);
   });
 
   it('stops when told to, with the best so far', async () => {

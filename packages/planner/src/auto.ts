@@ -9,7 +9,7 @@ import { coedge } from './baselines/coedge.js';
 import { deeperthings } from './baselines/deeperthings.js';
 import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
-import type { Planned, PlannerOptions } from './planner.js';
+import type { Planned, PlannerOptions, SharedBest } from './planner.js';
 import { type Annealed, annealing } from './search/anneal.js';
 import type { MoveContext } from './search/context.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
@@ -34,6 +34,15 @@ export interface AutoOptions extends PlannerOptions {
   readonly simulator?: PlanSimulator;
 }
 
+/** Notes what one search has found, and says what the best of all is. Two that write at once may lose the worse or, until its next turn, the better one. */
+function best(own: number, together: SharedBest | undefined): number {
+  if (together === undefined) return own;
+  const known = together[0] ?? own;
+  if (own >= known) return known;
+  together[0] = own;
+  return own;
+}
+
 export interface AutoPlanned extends Planned {
   /** Least time between two images when they follow each other closely, ms. */
   readonly periodMs: number;
@@ -44,7 +53,7 @@ const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
 /** Budget where none is given: so many times that. Seldom used up, for the search ends where it gains little. */
 const DEFAULT_BUDGET = 3;
 /** What a search that goes on takes each time, as a share of the first one. */
-const AGAIN = 0.5;
+const AGAIN = 0.33;
 /** A stretch of that length that made the plan faster by less than this share was the last one … */
 const WORTH = 0.003;
 /** … unless fewer plans than this have been simulated: a machine that is slow or busy has hardly begun. */
@@ -160,11 +169,11 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   await search(rounds, first);
   let end = first;
   while (end < 1 && evaluator.done < 1) {
-    const before = evaluator.bestMs;
+    const before = best(evaluator.bestMs, options.together);
     end = Math.min(1, end + AGAIN * first);
     await search(MORE_ROUNDS, end);
     const least = form.classical ? LEAST_CLASSICAL_PLANS : LEAST_PLANS;
-    if (evaluator.bestMs > before * (1 - WORTH) && evaluator.evaluations >= least) break;
+    if (best(evaluator.bestMs, options.together) > before * (1 - WORTH) && evaluator.evaluations >= least) break;
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
   return {

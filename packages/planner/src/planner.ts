@@ -10,6 +10,16 @@ export interface PlannerOptions {
   readonly onProgress?: (progress: PlannerProgress) => void;
   /** Plans to start from, for example the one that runs now. */
   readonly start?: readonly WorkPlan[];
+  /** What searches of the same task that run at the same time have found: none goes on for what would be no gain to all. */
+  readonly together?: SharedBest;
+}
+
+/** The best of several searches at once: one number in shared memory, in ms or as the objective has it; Infinity at first. */
+export type SharedBest = Float64Array<SharedArrayBuffer>;
+
+/** Room for the best of several searches. */
+export function sharedBest(): SharedBest {
+  return new Float64Array(new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT)).fill(Number.POSITIVE_INFINITY);
 }
 
 export interface PlannerProgress {
