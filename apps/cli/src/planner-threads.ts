@@ -18,15 +18,27 @@ const MOST_THREADS = 4;
 /** The planner whose searches differ by their seed. */
 const SEEDED = 'auto';
 
+/** What plans on one thread. */
+type Thread = Pick<PlannerWorker, 'plan' | 'bound' | 'explain' | 'close'>;
+
 /** Plans one thing at a time, as `PlannerWorker` does. Ends with the process at the latest. */
 export class PlannerThreads {
-  readonly #first: PlannerWorker = new PlannerWorker();
-  readonly #others: PlannerWorker[] = [];
+  readonly #make: () => Thread;
+  readonly #first: Thread;
+  readonly #others: Thread[] = [];
   readonly #threads: number;
 
-  /** @param threads searches at once, for tests; default: as many as there are cores, four at most */
-  constructor(threads: number = Math.min(availableParallelism(), MOST_THREADS)) {
+  /**
+   * @param threads searches at once; default: as many as there are cores, four at most
+   * @param make starts a thread; tests put in others
+   */
+  constructor(
+    threads: number = Math.min(availableParallelism(), MOST_THREADS),
+    make: () => Thread = () => new PlannerWorker(),
+  ) {
     this.#threads = threads;
+    this.#make = make;
+    this.#first = make();
   }
 
   /**
@@ -35,7 +47,7 @@ export class PlannerThreads {
    */
   async plan(request: Omit<PlanRequest, 'kind'>, onProgress?: (progress: PlannerProgress) => void): Promise<TimedPlan> {
     if (request.planner !== SEEDED) return this.#first.plan(request, onProgress);
-    while (this.#others.length < this.#threads - 1) this.#others.push(new PlannerWorker());
+    while (this.#others.length < this.#threads - 1) this.#others.push(this.#make());
     const { seed = 1 } = request.options;
     const told: PlannerProgress[] = [];
     const common = sharedBest();
