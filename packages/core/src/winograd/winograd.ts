@@ -53,8 +53,8 @@ export function winogradModel(
     const model = new Rewriting(proto, shapesOf(bytes, shapes));
     return model.found === 0 ? undefined : model;
   } catch (error) {
-    // Whoever runs the model tells what is wrong with it.
-    if (error instanceof DistrEdgeError) return undefined;
+    // Whoever runs the model tells what is wrong with it, a size that no memory has among it.
+    if (error instanceof DistrEdgeError || error instanceof RangeError) return undefined;
     throw error;
   }
 }
