@@ -9,10 +9,10 @@ const random = (count: number, seed: number): Float32Array => {
   });
 };
 
-/** Two sums along one axis: the outputs 0 and 1 of a tile, the sign of the last product being in the filters. */
-const outputs = (products: readonly number[]): [number, number] => {
+/** Two sums along one axis: the outputs 0 and 1 of a tile; `last` is the sign that the last product has in the filters. */
+const outputs = (products: readonly number[], last: 1 | -1): [number, number] => {
   const [a = 0, b = 0, c = 0, d = 0] = products;
-  return [a + b + c, b - c + d];
+  return [a + b + c, b - c - last * d];
 };
 
 test('sixteen products of a tile give its four outputs', () => {
@@ -40,8 +40,18 @@ test('sixteen products of a tile give its four outputs', () => {
       }
       return sum;
     };
-    const rows = Array.from({ length: PRODUCTS }, (_, i) => outputs([0, 1, 2, 3].map((j) => product(i, j))));
-    const made = [0, 1].map((column) => outputs(rows.map((row) => row[column] as number)));
+    const rows = Array.from({ length: PRODUCTS }, (_, i) =>
+      outputs(
+        [0, 1, 2, 3].map((j) => product(i, j)),
+        -1,
+      ),
+    );
+    const made = [0, 1].map((column) =>
+      outputs(
+        rows.map((row) => row[column] as number),
+        1,
+      ),
+    );
     for (const [row, column] of [
       [0, 0],
       [0, 1],

@@ -28,7 +28,7 @@ export const INPUT_TAPS: readonly {
 
 /**
  * Filters G g Gᵀ as 16 matrices one behind another, each [filters, channels]: product (i, j) is matrix 4i + j. The last product
- * along an axis only ever is subtracted, so its sign is turned here.
+ * of a row only ever is subtracted, so its sign is turned here; that of a column is, where the whole row has its sign turned.
  * @param weights [filters, channels, 3, 3]
  * @param scale a factor for every filter; absent: 1
  */
@@ -51,7 +51,7 @@ export function transformFilters(
       half[column] = a;
       half[TAPS + column] = (a + b + c) / 2;
       half[2 * TAPS + column] = (a - b + c) / 2;
-      half[3 * TAPS + column] = -c;
+      half[3 * TAPS + column] = c;
     }
     for (let row = 0; row < PRODUCTS; row++) {
       const a = half[row * TAPS] as number;
@@ -67,12 +67,15 @@ export function transformFilters(
   return out;
 }
 
-/** Multiply-adds that one element costs on its way into tiles and out of them, by the time they take: about 4 ns at 85 GFLOP/s. */
-const ELEMENT_COST = 190;
+/** Multiply-adds in the time that one element takes on its way into tiles and out of them. */
+const ELEMENT_COST = 70;
+/** The same where the input and the output are larger together than `NEAR_BYTES`, and what is between leaves the near caches. */
+const FAR_ELEMENT_COST = 113;
+const NEAR_BYTES = 8e6;
 /** Multiply-adds in the time that one weight takes to come from memory, where few positions share it. */
-const WEIGHT_COST = 17;
-/** Multiply-adds in the time that the nodes themselves take, some 150 in place of one. */
-const NODES_COST = 6e6;
+const WEIGHT_COST = 7;
+/** Multiply-adds in the time that the nodes themselves take, some 60 in place of one. */
+const NODES_COST = 2.3e6;
 /** Predicted gain, as a share of the direct convolution's time, below which it stays as it is. */
 const LEAST_GAIN = 0.05;
 
@@ -88,6 +91,8 @@ export function isWorthwhile(channels: number, filters: number, rows: number, co
   const direct = pairs * (TAPS * TAPS * positions + TAPS * TAPS * WEIGHT_COST);
   const products = PRODUCTS * PRODUCTS;
   const elements = (channels + filters) * tiles * TILE * TILE;
-  const winograd = pairs * (products * tiles + products * WEIGHT_COST) + elements * ELEMENT_COST + NODES_COST;
+  const far = elements * Float32Array.BYTES_PER_ELEMENT > NEAR_BYTES;
+  const moved = elements * (far ? FAR_ELEMENT_COST : ELEMENT_COST);
+  const winograd = pairs * (products * tiles + products * WEIGHT_COST) + moved + NODES_COST;
   return winograd < (1 - LEAST_GAIN) * direct;
 }

@@ -1,6 +1,6 @@
 /** Writes a convolution as Winograd's: the nodes and constants that replace one node of an ONNX model. */
 import { type AttributeValue, attributeProto } from '../graph/graph.js';
-import type { NodeProto, TensorProto } from '../onnx/proto.js';
+import type { NodeProto, TensorProto, ValueInfoProto } from '../onnx/proto.js';
 import { protoOf } from '../onnx/tensor-proto.js';
 import { floatTensor, intTensor, type Tensor } from '../tensor.js';
 import { INPUT_TAPS, PRODUCTS, TILE } from './filters.js';
@@ -9,6 +9,8 @@ import { INPUT_TAPS, PRODUCTS, TILE } from './filters.js';
 export class NodeWriter {
   readonly nodes: NodeProto[] = [];
   readonly initializers: TensorProto[] = [];
+  /** Shapes that are known of values made here. */
+  readonly valueInfo: ValueInfoProto[] = [];
   readonly #prefix: string;
   readonly #constants = new Map<string, string>();
   #fresh = 0;
@@ -32,6 +34,21 @@ export class NodeWriter {
     const attribute = Object.entries(attributes).map(([name, value]) => attributeProto(name, value));
     this.nodes.push({ opType, name: `${this.#prefix}n${this.nodes.length}`, input, output: [output], attribute });
     return output;
+  }
+
+  /**
+   * Says that a value is the image of one number of every tile. How many rows of tiles there are is known at run time only, but
+   * they are as many for all of them: an engine that knows may add them up where they are made.
+   */
+  tiles(value: string, channels: number, columns: number): string {
+    const dim = [
+      { dimValue: 1n },
+      { dimValue: BigInt(channels) },
+      { dimParam: `${this.#prefix}rows` },
+      { dimValue: BigInt(Math.ceil(columns / TILE)) },
+    ];
+    this.valueInfo.push({ name: value, type: { tensorType: { elemType: 1, shape: { dim } } } });
+    return value;
   }
 
   /** A node as it stands, on another first input. */
@@ -79,35 +96,63 @@ export interface Convolution {
  * Bᵀ d B are depthwise convolutions with four taps and stride 2, one for each product; the products are 1 × 1 convolutions; sums
  * and differences of them are the four outputs of every tile, each as an image of a quarter of the size; with channels last,
  * these are laced into one image by two concatenations. So an engine that keeps channels in blocks stays in its blocks almost
- * throughout.
+ * throughout, and one that adds to what a convolution makes while it makes it goes through memory 13 times for all the sums.
  */
 export function writeConvolution(write: NodeWriter, convolution: Convolution): void {
-  const { filters, pointwise } = convolution;
+  const sums = new Sums(write, convolution);
   const rows: [string[], string[]] = [[], []];
   for (let j = 0; j < PRODUCTS; j++) {
-    const product = (i: number): string => writeProduct(write, convolution, i, j);
-    const [second, third] = [product(1), product(2)];
-    rows[0].push(add(write, product(0), add(write, second, third)));
-    rows[1].push(add(write, product(3), subtract(write, second, third, filters)));
+    const [first, second, third, fourth] = Array.from({ length: PRODUCTS }, (_, i) =>
+      sums.tiles(writeProduct(write, convolution, i, j)),
+    ) as [string, string, string, string];
+    // The sum is made where the third product is, so what is added to it, minus twice the second, turns the second row's sign.
+    const both = sums.add(third, second);
+    rows[0].push(sums.add(first, both));
+    rows[1].push(sums.add(fourth, sums.add(sums.scaled(second, -2), both)));
   }
-  const quarters = rows.map(([first = '', second = '', third = '', fourth = '']) =>
-    [add(write, first, add(write, second, third)), add(write, fourth, subtract(write, second, third, filters))].map(
-      (quarter) => pointwise?.(quarter) ?? quarter,
-    ),
-  );
-  lace(write, convolution, quarters);
+  lace(write, convolution, [sums.outputs(rows[0], 1), sums.outputs(rows[1], -1)]);
 }
 
-function add(write: NodeWriter, a: string, b: string): string {
-  return write.node('Add', [a, b]);
-}
+/**
+ * Sums of numbers of tiles. What is added to is a convolution wherever that can be: engines do not go through memory again for
+ * that. So a value is scaled by a depthwise 1 × 1 convolution.
+ */
+class Sums {
+  readonly #write: NodeWriter;
+  readonly #convolution: Convolution;
 
-/** As a convolution by -1 and a sum, which an engine makes in its blocks of channels; a difference it does not. */
-function subtract(write: NodeWriter, a: string, b: string, channels: number): string {
-  const minus = write.constant(`minus ${channels}`, () =>
-    floatTensor(new Float32Array(channels).fill(-1), [channels, 1, 1, 1]),
-  );
-  return add(write, write.node('Conv', [b, minus], { group: channels, kernel_shape: [1, 1] }), a);
+  constructor(write: NodeWriter, convolution: Convolution) {
+    this.#write = write;
+    this.#convolution = convolution;
+  }
+
+  /** Says that a value has one number for each filter and tile. */
+  tiles(value: string): string {
+    return this.#write.tiles(value, this.#convolution.filters, this.#convolution.columns);
+  }
+
+  add(a: string, b: string): string {
+    return this.tiles(this.#write.node('Add', [a, b]));
+  }
+
+  scaled(value: string, factor: number): string {
+    const { filters } = this.#convolution;
+    const factors = this.#write.constant(`${filters} times ${factor}`, () =>
+      floatTensor(new Float32Array(filters).fill(factor), [filters, 1, 1, 1]),
+    );
+    return this.tiles(this.#write.node('Conv', [value, factors], { group: filters, kernel_shape: [1, 1] }));
+  }
+
+  /** The left and the right outputs of tiles, from the four columns of a row that has this sign. */
+  outputs([first = '', second = '', third = '', fourth = '']: readonly string[], sign: 1 | -1): string[] {
+    const [plus, minus] = sign === 1 ? [second, third] : [third, second];
+    const sum = sign === 1 ? this.add(second, third) : this.add(this.scaled(second, -1), this.scaled(third, -1));
+    const difference = this.add(this.scaled(minus, -1), plus);
+    return [this.add(this.scaled(first, sign), sum), this.add(this.scaled(fourth, sign), difference)].map((output) => {
+      const changed = this.#convolution.pointwise?.(output);
+      return changed === undefined ? output : this.tiles(changed);
+    });
+  }
 }
 
 /** Product (i, j): one number of every tile, channel by channel, times its filters. */

@@ -58,6 +58,25 @@ test('a convolution is replaced, with what follows it, and its filters are read 
   expect([...(written?.weights ?? [])].map(([, data]) => data.byteLength)).toEqual([SIZE * SIZE * 16 * 4]);
 });
 
+test('an engine that compares shapes by name finds those of all sums equal', () => {
+  const written = winogradModel(model([node('Conv', ['x', 'k'], 'y', pads)]), shapes)?.write(
+    new Map([['k.bin', weights.data]]),
+  );
+  const graph = decodeModelProto(written?.bytes ?? new Uint8Array()).graph;
+  const said = new Map(graph?.valueInfo?.map(({ name, type }) => [name, type?.tensorType?.shape?.dim]));
+  const summed = graph?.node?.filter(({ opType, input }) => opType === 'Add' && said.has(input?.[0] ?? ''));
+  // Four for each column of a tile, and four for each row of outputs.
+  expect(summed).toHaveLength(4 * 4 + 2 * 4);
+  for (const { input = [], output = [] } of summed ?? [])
+    for (const name of [...input, ...output])
+      expect(said.get(name)?.map(({ dimValue, dimParam }) => dimValue ?? dimParam)).toEqual([
+        1n,
+        BigInt(SIZE),
+        '~w0.rows',
+        14n,
+      ]);
+});
+
 test('what others read too stays behind the convolution', () => {
   const bytes = model([node('Conv', ['x', 'k'], 'c', pads), node('Relu', ['c'], 'r'), node('Add', ['c', 'r'], 'y')]);
   const written = winogradModel(bytes, shapes)?.write(new Map([['k.bin', weights.data]]));

@@ -210,7 +210,8 @@ class Rewriting implements WinogradModel {
       ...(graph?.initializer ?? []).filter(({ name = '' }) => read.has(name)),
       ...[...written.values()].flatMap(({ initializers }) => initializers),
     ];
-    return { bytes: encodeModelProto({ ...this.#model, graph: { ...graph, node, initializer } }), weights };
+    const valueInfo = [...(graph?.valueInfo ?? []), ...[...written.values()].flatMap((writer) => writer.valueInfo)];
+    return { bytes: encodeModelProto({ ...this.#model, graph: { ...graph, node, initializer, valueInfo } }), weights };
   }
 
   #write(
