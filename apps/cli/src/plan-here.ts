@@ -1,12 +1,15 @@
 /**
- * A plan for providers on this machine: planned from a measured profile, then tried against the simple rule, because what is
- * predicted is not yet measured. The faster one is used.
+ * A plan for providers on this machine: planned from a measured profile, then tried against those of the simple rule, because
+ * what is predicted is not yet measured. The fastest is used.
  */
 import {
+  type Analysis,
   analyse,
+  type ChannelLimits,
   compile,
   type Graph,
   type NetworkLink,
+  type Plan,
   type PlanningTask,
   type Program,
   planByRule,
@@ -25,11 +28,15 @@ import { prepare, type Tensors } from './split.js';
 
 /** How long to search. */
 const SEARCH_MS = 4000;
-/** The plans take turns so often, since machines have better and worse moments. */
+/** The two fastest plans take turns so often in the end, since machines have better and worse moments. */
 const TURNS = 2;
 /** Runs of a plan that count in each turn, after some to warm up. */
 const RUNS = 8;
 const WARM_UP = 5;
+/** A plan of the rule that divides the work into a few equal volumes is tried, too: of about as many as a network has stages. */
+const STAGES = 6;
+/** Layers with up to so many rows for each device are cut by channels in one of the plans: twice what the rule says. */
+const MORE_ROWS: Partial<ChannelLimits> = { rows: 8 };
 
 export interface Tried {
   readonly program: Program;
@@ -42,7 +49,7 @@ interface Trial extends Tried {
   readonly times: number[];
 }
 
-/** Plans for that many providers of one core each, tries the plans on them, and compiles the faster. */
+/** Plans for that many providers of one core each, tries the plans on them, and compiles the fastest. */
 export async function planHere(
   graph: Graph,
   name: string,
@@ -51,14 +58,41 @@ export async function planHere(
 ): Promise<Tried> {
   const analysis = analyse(graph);
   const weights = addresses.map(() => 1);
+  const planned = await planFor(analysis, name, addresses);
   const rule = planByRule(analysis, { weights });
-  /** A plan cut by rows, and with layers cut by channels where it has such: only trying tells whether that pays here. */
-  const both = (by: Tried['by'], plan: RowPlan): Trial[] =>
-    [...new Set([plan, withChannels(analysis, plan, weights)])].map((each) => ({
-      by,
-      program: compile(graph, each, analysis),
-      times: [],
-    }));
+  const stages = planByRule(analysis, { volumes: STAGES, weights });
+  /** Cut by channels where that may be better than by rows: only trying tells whether it is here. */
+  const cut = (plan: RowPlan, limits?: Partial<ChannelLimits>): Plan => withChannels(analysis, plan, weights, limits);
+  const made: readonly (readonly [Tried['by'], Plan])[] = [
+    ['planner', planned],
+    ['planner', cut(planned)],
+    ['rule', rule],
+    ['rule', cut(rule)],
+    ['rule', cut(rule, MORE_ROWS)],
+    ['rule', cut(stages)],
+  ];
+  const different = new Map(made.map(([by, plan]) => [JSON.stringify(plan), { by, plan }]));
+  const trials = [...different.values()].map(
+    ({ by, plan }): Trial => ({ by, program: compile(graph, plan, analysis), times: [] }),
+  );
+  return fastest(trials, async ({ program, times }) => {
+    times.push(...(await timed(program, inputs, addresses)));
+  });
+}
+
+/** The fastest: all take a turn, then the faster half of them, until two are left that take some more. */
+async function fastest(trials: readonly Trial[], turn: (trial: Trial) => Promise<void>): Promise<Trial> {
+  let left = trials;
+  for (let turns = 1; ; turns = left.length > 2 ? 1 : TURNS) {
+    for (let again = 0; again < turns; again++) for (const trial of left) await turn(trial);
+    const ranked = [...left].sort((a, b) => median(a.times) - median(b.times));
+    if (left.length <= 2) return ranked[0] as Trial;
+    left = ranked.slice(0, Math.max(2, Math.ceil(left.length / 2)));
+  }
+}
+
+/** A plan from what this machine was measured to be. */
+async function planFor(analysis: Analysis, name: string, addresses: readonly string[]): Promise<RowPlan> {
   const { profile } = await profileHere(analysis, name, { link: true });
   const workload = workloadOf(analysis, name);
   const requester: NetworkLink = { mbps: profile.link?.mbps ?? 1000, latencyMs: profile.link?.latency_ms ?? 0 };
@@ -70,12 +104,7 @@ export async function planHere(
     costs: addresses.map((_, index) => profileCosts(workload, profile, `provider ${index}`)),
     network: { medium: 'switched', requester, devices: addresses.map(() => link) },
   };
-  const planned = toPlan(workload, await search(task), addresses.length);
-  const trials = [...both('planner', planned), ...both('rule', rule)];
-  for (let turn = 0; turn < TURNS; turn++) {
-    for (const { program, times } of trials) times.push(...(await timed(program, inputs, addresses)));
-  }
-  return trials.reduce((best, trial) => (median(trial.times) < median(best.times) ? trial : best));
+  return toPlan(workload, await search(task), addresses.length);
 }
 
 async function search(task: PlanningTask): Promise<Parameters<typeof toPlan>[1]> {

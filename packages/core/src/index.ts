@@ -102,6 +102,7 @@ export {
   floatTensor,
   intTensor,
   pasteRows,
+  rowRuns,
   sliceRows,
   type Tensor,
 } from './tensor.js';

@@ -79,6 +79,21 @@ export function sliceRows(tensor: Tensor, axis: number, range: { readonly from: 
   return { dtype: tensor.dtype, shape, data };
 }
 
+/**
+ * The bytes of `sliceRows` without a copy: one view for each run of them that lies together, in order. There are as many as
+ * the product of the dimensions before the axis.
+ */
+export function rowRuns(
+  tensor: Tensor,
+  axis: number,
+  range: { readonly from: number; readonly to: number },
+): Uint8Array[] {
+  const { outer, size, row } = strides(tensor, axis);
+  return Array.from({ length: outer }, (_, index) =>
+    tensor.data.subarray((index * size + range.from) * row, (index * size + range.to) * row),
+  );
+}
+
 /** Writes a piece into the indices of one axis that begin at `from`: the inverse of `sliceRows`. */
 export function pasteRows(target: Tensor, axis: number, from: number, piece: Tensor): void {
   const { outer, size, row } = strides(target, axis);

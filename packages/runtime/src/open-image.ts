@@ -1,8 +1,11 @@
 /** One image under way, as the requester sees it: its inputs cut into messages, and its outputs as they come together. */
-import { byteLength, DistrEdgeError, type Program, pasteRows, sliceRows, type Tensor } from '@distredge/core';
+import { byteLength, DistrEdgeError, type Program, pasteRows, rowRuns, sliceRows, type Tensor } from '@distredge/core';
 import { layOut, now } from './protocol.js';
 
 type Tensors = Readonly<Record<string, Tensor>>;
+
+/** Rows that lie together in runs of fewer bytes are copied into one piece before they are sent. */
+const LEAST_RUN_BYTES = 4096;
 
 export class OpenImage {
   readonly request: number;
@@ -37,10 +40,15 @@ export class OpenImage {
 
   /** The bytes of one message with rows of the inputs. */
   payload(message: Program['messages'][number]): Uint8Array[] {
-    const parts = message.pieces.map(({ value, range, offset }) => {
+    const parts = message.pieces.flatMap(({ value, range, offset }) => {
       const input = this.#inputs[value] as Tensor;
       const axis = this.#program.values.get(value)?.axis;
-      return { offset, data: axis === undefined ? input.data : sliceRows(input, axis, range).data };
+      if (axis === undefined) return [{ offset, data: input.data }];
+      const runs = rowRuns(input, axis, range);
+      const bytes = runs[0]?.byteLength ?? 0;
+      // To copy takes fresh memory for every image, which costs more than a few pieces do.
+      if (bytes < LEAST_RUN_BYTES) return [{ offset, data: sliceRows(input, axis, range).data }];
+      return runs.map((data, index) => ({ offset: offset + index * bytes, data }));
     });
     return layOut(parts, message.bytes);
   }

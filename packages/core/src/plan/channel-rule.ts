@@ -44,13 +44,15 @@ interface Run {
  * A plan with its layers of few rows and large filters cut by output channels; the same where it has none. The volumes between
  * them keep their parts, cut short where one reaches into such a layer. A schedule is kept only if nothing changes.
  * @param weights relative share of the channels for each device
+ * @param given limits other than the usual ones
  */
 export function withChannels(
   analysis: Analysis,
   plan: RowPlan,
   weights: readonly number[],
-  limits: ChannelLimits = LIMITS,
+  given: Partial<ChannelLimits> = {},
 ): Plan {
+  const limits = { ...LIMITS, ...given };
   const { sequence, graph, flops } = analysis;
   const runs = channelRuns(analysis, weights, limits);
   if (runs.length === 0) return plan;
