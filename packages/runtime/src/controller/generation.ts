@@ -31,11 +31,8 @@ export class Generation {
   #inFlight = 0;
   #retired = false;
   #closed: Promise<void> | undefined;
-  #tellSlow: (ms: number) => void = () => undefined;
-  /** Resolves when a better plan has replaced it because images take so many ms on it by now; may never. */
-  readonly superseded: Promise<number> = new Promise((resolve) => {
-    this.#tellSlow = resolve;
-  });
+  /** Those of the images under way who want to hear that a better plan has replaced it. */
+  readonly #hearing = new Set<(ms: number) => void>();
 
   constructor(facts: GenerationFacts) {
     this.facts = facts;
@@ -52,7 +49,13 @@ export class Generation {
 
   /** A better plan is in force: images take so many ms here by now, and those under way may be begun again there. */
   supersede(ms: number): void {
-    this.#tellSlow(ms);
+    for (const call of [...this.#hearing]) call(ms);
+  }
+
+  /** Has called when it is superseded, with how many ms images take on it by now; until the returned function is called. */
+  onSuperseded(call: (ms: number) => void): () => void {
+    this.#hearing.add(call);
+    return () => this.#hearing.delete(call);
   }
 
   /** Whether a device takes part in it. */
