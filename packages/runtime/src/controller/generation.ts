@@ -3,7 +3,8 @@
  * from beginning to end, so plans never mix.
  */
 import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
-import type { Cluster, RunProgress, RunTrace } from '../requester.js';
+import type { Cluster } from '../requester.js';
+import type { RunProgress, RunTrace } from '../run-timeline.js';
 import { Pace } from '../straggler.js';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
