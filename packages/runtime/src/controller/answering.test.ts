@@ -104,4 +104,32 @@ describe('an image', () => {
     expect(got).toEqual(Array.from({ length: 60 }, (_, index) => index));
     await leaving;
   });
+
+  it('ends with the controller, also on a plan that has been replaced', async () => {
+    let holds = false;
+    const controller = await scene().control({ overtake: false, silenceMs: 60_000 });
+    await scene().device(controller, 'a', 1, {
+      mischief: (_, what) => (what === 'run' && holds ? new Promise(() => undefined) : undefined),
+    });
+    const b = await scene().device(controller, 'b', 2);
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    await until(() =>
+      scene()
+        .of('standby')
+        .some(({ without }) => without === 'b'),
+    );
+    await b.close();
+    // What stood by is in force.
+    await until(() => controller.generation?.devices.join() === 'a');
+    holds = true;
+    let error: unknown;
+    controller.infer(inputs).catch((caught: unknown) => {
+      error = caught;
+    });
+    await scene().device(controller, 'c', 3);
+    await until(() => controller.generation?.devices.join() === 'a,c');
+    await controller.close();
+    await until(() => error !== undefined, 2000);
+    expect(error).toMatchObject({ code: 'CANCELLED' });
+  });
 });

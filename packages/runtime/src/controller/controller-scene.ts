@@ -26,6 +26,7 @@ import type { Controller, ControllerOptions, PlanFunction } from './contract.js'
 import { startController } from './controller.js';
 import type { ControllerEvent } from './events.js';
 import type { Tensors } from './generation.js';
+import type { ServedModel } from './task.js';
 
 const BYTES = onnxModel({
   nodes: [
@@ -40,6 +41,7 @@ const analysis = analyse(graph);
 const workload = workloadOf(analysis, 'two ops');
 const MODEL = { name: 'two ops', bytes: BYTES, graph, analysis, workload };
 const HASH = modelHash(analysis);
+export const SERVED: ServedModel = { ...MODEL, hash: HASH };
 const ROWS = INPUT.shape[2] ?? 0;
 export const inputs: Tensors = { x: INPUT };
 /** What comes of a whole run: told apart from what fake engines fill in. */

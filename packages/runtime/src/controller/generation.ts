@@ -48,6 +48,10 @@ export class Generation {
     return this.#retired;
   }
 
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** A better plan is in force: images take so many ms here by now, and those under way may be begun again there. */
   supersede(ms: number): void {
     for (const call of [...this.#hearing]) call(ms);

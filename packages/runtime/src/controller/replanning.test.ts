@@ -2,8 +2,13 @@
 import { DistrEdgeError } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
+import type { Context } from './context.js';
 import type { PlanFunction } from './contract.js';
-import { all, byRule, controllerScenes, inputs, rows, shared } from './controller-scene.js';
+import { all, byRule, controllerScenes, inputs, rows, SERVED, shared } from './controller-scene.js';
+import type { ControllerEvent } from './events.js';
+import type { Generations } from './generations.js';
+import { Replanning } from './replanning.js';
+import type { Standbys } from './standbys.js';
 
 const scene = controllerScenes();
 
@@ -55,5 +60,45 @@ describe('planning anew', () => {
     );
     await until(() => controller.generation !== undefined);
     expect(rows((await controller.infer(inputs)).outputs)).toEqual(all(1));
+  });
+
+  it('holds images up only while a better plan is being prepared', async () => {
+    const controller = await scene().control({ standbys: 0 });
+    await scene().device(controller, 'a', 1);
+    await scene().device(controller, 'b', 2);
+    await controller.ready(2, 20_000);
+    const { registry } = controller;
+    const suspects = new Set<string>();
+    const told: ControllerEvent[] = [];
+    const problems: unknown[] = [];
+    const context = {
+      options: {
+        plan: async (...[{ costs }]: Parameters<PlanFunction>) => {
+          // While a better plan was looked for one of its devices has failed.
+          suspects.add('b');
+          return shared(costs.map(() => 1));
+        },
+      },
+      model: SERVED,
+      registry,
+      suspects,
+      closed: false,
+      tell: (event: ControllerEvent) => told.push(event),
+      problem: (error: unknown) => problems.push(error),
+      wake: () => undefined,
+    } as unknown as Context;
+    const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
+    const replanning = new Replanning(context, {
+      generations: { current: { facts }, count: 1 } as unknown as Generations,
+      standbys: { best: () => undefined, yield: () => undefined } as unknown as Standbys,
+      pace: new Map(),
+      suspect: () => undefined,
+      kept: () => undefined,
+    });
+    replanning.need('drift');
+    await until(() => !replanning.busy);
+    expect(told).toMatchObject([{ type: 'kept' }]);
+    expect(problems).toEqual([]);
+    expect(replanning.holdMs).toBe(0);
   });
 });

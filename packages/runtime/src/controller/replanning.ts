@@ -43,7 +43,6 @@ export class Replanning {
   /** Plans that could not be prepared, one after another. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
-  readonly #ending = new AbortController();
   /** The plan that is being prepared: loading models may keep its devices from saying that they are there. */
   #preparing: { readonly ids: ReadonlySet<string>; readonly stop: AbortController } | undefined;
   /** What came of plans that stood by. */
@@ -115,6 +114,8 @@ export class Replanning {
         context.problem(error);
         // Where nothing has changed meanwhile, the same would fail again at once.
         if (this.#due === undefined) this.#later();
+      } finally {
+        this.#hold = false;
       }
       context.wake();
     }
@@ -150,6 +151,8 @@ export class Replanning {
     const work = moved(prepared.work, prepared.ids, asked.ids);
     if (work === undefined) return;
     standbys.take(prepared);
+    // Its devices have images to answer.
+    standbys.yield();
     const tookMs = performance.now() - since;
     const run = judge.run(work);
     const now = { ...prepared, predicted: run };
@@ -193,6 +196,7 @@ export class Replanning {
       this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
     }
     await this.#rest(running);
+    if (this.#context.closed) return;
     // Something has failed meanwhile: the next plan is about what is left.
     if (this.#isStale(asked) || generations.current !== running) {
       this.need('failed');
@@ -214,14 +218,13 @@ export class Replanning {
       silenceMs,
       requestMs,
       inFlight,
-      signal: AbortSignal.any([this.#ending.signal, stop.signal]),
+      signal: stop.signal,
       failed: (error) => {
         if (generation !== undefined) generations.giveUp(generation, error);
       },
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
       this.#preparing = undefined;
-      this.#hold = false;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);
@@ -231,8 +234,10 @@ export class Replanning {
     }
     this.#failures = 0;
     const { cluster } = attempt;
-    if (this.#context.closed) {
+    // A device may have failed, or the controller have been closed, when it was just ready.
+    if (stop.signal.aborted || this.#context.closed) {
       await cluster.close();
+      this.need('failed');
       return;
     }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
@@ -263,6 +268,6 @@ export class Replanning {
 
   close(): void {
     clearTimeout(this.#retry);
-    this.#ending.abort();
+    this.#preparing?.stop.abort();
   }
 }
