@@ -1,16 +1,51 @@
 /** When a plan is made, and which one is in force then. */
 import { DistrEdgeError } from '@distredge/core';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
 import type { Context } from './context.js';
 import type { PlanFunction } from './contract.js';
 import { all, byRule, controllerScenes, inputs, rows, SERVED, shared } from './controller-scene.js';
-import type { ControllerEvent } from './events.js';
+import type { ControllerEvent, PlanReason } from './events.js';
 import type { Generations } from './generations.js';
 import { Replanning } from './replanning.js';
 import type { Standbys } from './standbys.js';
 
 const scene = controllerScenes();
+const undo: (() => void)[] = [];
+
+afterEach(() => {
+  for (const action of undo.splice(0)) action();
+});
+
+/** What makes plans, alone, in a cluster of two devices with a plan in force that has one of them compute everything. */
+async function alone(plan: PlanFunction) {
+  const controller = await scene().control({ standbys: 0 });
+  await scene().device(controller, 'a', 1);
+  await scene().device(controller, 'b', 2);
+  await controller.ready(2, 20_000);
+  const suspects = new Set<string>();
+  const told: ControllerEvent[] = [];
+  const problems: unknown[] = [];
+  const context = {
+    options: { plan },
+    model: SERVED,
+    registry: controller.registry,
+    suspects,
+    closed: false,
+    tell: (event: ControllerEvent) => told.push(event),
+    problem: (error: unknown) => problems.push(error),
+    wake: () => undefined,
+  } as unknown as Context;
+  const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
+  const replanning = new Replanning(context, {
+    generations: { current: { facts, supersede: () => undefined }, count: 1 } as unknown as Generations,
+    standbys: { best: () => undefined, yield: () => undefined, yieldSearch: () => undefined } as unknown as Standbys,
+    pace: new Map(),
+    suspect: () => undefined,
+    kept: () => undefined,
+  });
+  return { replanning, suspects, told, problems };
+}
 
 describe('planning anew', () => {
   it('keeps a plan that no other one beats by enough', async () => {
@@ -63,42 +98,77 @@ describe('planning anew', () => {
   });
 
   it('holds images up only while a better plan is being prepared', async () => {
-    const controller = await scene().control({ standbys: 0 });
-    await scene().device(controller, 'a', 1);
-    await scene().device(controller, 'b', 2);
-    await controller.ready(2, 20_000);
-    const { registry } = controller;
-    const suspects = new Set<string>();
-    const told: ControllerEvent[] = [];
-    const problems: unknown[] = [];
-    const context = {
-      options: {
-        plan: async (...[{ costs }]: Parameters<PlanFunction>) => {
-          // While a better plan was looked for one of its devices has failed.
-          suspects.add('b');
-          return shared(costs.map(() => 1));
-        },
-      },
-      model: SERVED,
-      registry,
-      suspects,
-      closed: false,
-      tell: (event: ControllerEvent) => told.push(event),
-      problem: (error: unknown) => problems.push(error),
-      wake: () => undefined,
-    } as unknown as Context;
-    const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
-    const replanning = new Replanning(context, {
-      generations: { current: { facts }, count: 1 } as unknown as Generations,
-      standbys: { best: () => undefined, yield: () => undefined } as unknown as Standbys,
-      pace: new Map(),
-      suspect: () => undefined,
-      kept: () => undefined,
+    const { replanning, told, problems, suspects } = await alone(({ costs }) => {
+      // While a better plan was looked for one of its devices has failed.
+      suspects.add('b');
+      return shared(costs.map(() => 1));
     });
     replanning.need('drift');
     await until(() => !replanning.busy);
-    expect(told).toMatchObject([{ type: 'kept' }]);
     expect(problems).toEqual([]);
+    expect(told).toMatchObject([{ type: 'kept' }]);
     expect(replanning.holdMs).toBe(0);
+  });
+
+  it('gives a long search up when a device of the plan in force is lost', async () => {
+    const ended: boolean[] = [];
+    const controller = await scene().control({
+      standbys: 0,
+      plan: (task, options) => {
+        if (options.urgent) return byRule(task, options);
+        options.signal.addEventListener('abort', () => ended.push(true));
+        return new Promise(() => undefined);
+      },
+    });
+    const a = await scene().device(controller, 'a', 1);
+    await until(() => controller.generation?.devices.join() === 'a');
+    await scene().device(controller, 'b', 2);
+    await until(() => scene().of('profiled').length === 2);
+    await a.close();
+    await until(() => controller.generation?.devices.join() === 'b');
+    expect(ended).toContain(true);
+    expect(rows((await controller.infer(inputs)).outputs)).toEqual(all(2));
+  });
+});
+
+describe('a search', () => {
+  /** Searches that go on until they are ended, and how it has been asked for them: urgently or not. */
+  async function searches() {
+    const asked: boolean[] = [];
+    let found = (): void => undefined;
+    const { replanning } = await alone(
+      (_, { urgent }) =>
+        new Promise((resolve) => {
+          asked.push(urgent);
+          found = () => resolve(shared([1, 0]));
+        }),
+    );
+    undo.push(() => replanning.close());
+    const need = async (reason: PlanReason): Promise<readonly boolean[]> => {
+      replanning.need(reason);
+      for (let turns = 0; turns < 3; turns++) await new Promise((resolve) => setImmediate(resolve));
+      return asked;
+    };
+    return { need, asked, found: () => found() };
+  }
+
+  it('makes room at once for one that is due for another reason, and follows an urgent one', async () => {
+    const { need, asked, found } = await searches();
+    expect(await need('joined')).toEqual([false]);
+    expect(await need('drift')).toEqual([false, true]);
+    // Done sooner than another one would be, unless a device is lost.
+    expect(await need('measured')).toEqual([false, true]);
+    expect(await need('lost')).toEqual([false, true, false]);
+    expect(await need('drift')).toEqual([false, true, false, true]);
+    found();
+    await until(() => asked.length === 5);
+    expect(asked.at(-1)).toBe(false);
+  });
+
+  it('is let finish after some that made room for what is not urgent', async () => {
+    const { need } = await searches();
+    for (const _ of [1, 2, 3, 4, 5]) await need('joined');
+    expect(await need('measured')).toHaveLength(4);
+    expect(await need('drift')).toHaveLength(5);
   });
 });

@@ -10,6 +10,7 @@ import type { Context } from './context.js';
 import type { Generation } from './generation.js';
 import type { Prepared } from './generations.js';
 import { isOnline } from './registry.js';
+import { Search } from './search.js';
 import { type Asked, askedOf, moved } from './task.js';
 
 export interface StandbyTerms {
@@ -55,6 +56,7 @@ export class Standbys {
   /** Whether weights are on their way to devices that will load them. */
   #travelling = false;
   #ending: AbortController | undefined;
+  #search: Search | undefined;
 
   constructor(context: Context, terms: StandbyTerms) {
     this.#context = context;
@@ -105,8 +107,14 @@ export class Standbys {
     for (const [id, standby] of this.#ready) if (standby.prepared === prepared) this.#ready.delete(id);
   }
 
+  /** Gives up looking for one: a plan that is needed now is looked for first. */
+  yieldSearch(): void {
+    this.#search?.end();
+  }
+
   /** Gives up preparing one: a plan that is needed now comes first. */
   yield(): void {
+    this.yieldSearch();
     this.#ending?.abort();
   }
 
@@ -169,8 +177,10 @@ export class Standbys {
     const wasMs = before?.predicted.latencyMs ?? 0;
     if (before?.ids.join() === asked.ids.join() && Math.abs(isMs - wasMs) <= SAME * wasMs) return;
     const start = work === undefined ? [] : [work];
-    const next = await options.plan(asked.task, { urgent: true, start });
-    if (isOver() || judge.latency(next) > (1 - SAME) * isMs) return;
+    this.#search = new Search(options.plan, asked.task, { urgent: true, start });
+    const next = await this.#search.plan;
+    this.#search = undefined;
+    if (next === undefined || isOver() || judge.latency(next) > (1 - SAME) * isMs) return;
     const prepared = await this.#prepare(asked, next, judge);
     if (prepared === undefined) return;
     this.#ready.set(without, { without, prepared });
