@@ -163,3 +163,32 @@ export const halves = (a: number, b: number): number[] => [
   ...new Array<number>(ROWS / 2).fill(b),
 ];
 export const all = (value: number): number[] => new Array<number>(ROWS).fill(value);
+
+/** Keeps a device from loading models, or from running them, while it is on: until it goes. */
+export interface Held {
+  on: boolean;
+  waiting: boolean;
+  readonly mischief: (call: number, what: 'load' | 'run') => Promise<void> | undefined;
+  go(): void;
+}
+
+export function held(from: 'load' | 'run' = 'load'): Held {
+  let free = (): void => undefined;
+  const gone = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  const hold: Held = {
+    on: false,
+    waiting: false,
+    mischief: (_call, what) => {
+      if (what !== from || !hold.on) return undefined;
+      hold.waiting = true;
+      return gone;
+    },
+    go: () => {
+      hold.on = false;
+      free();
+    },
+  };
+  return hold;
+}

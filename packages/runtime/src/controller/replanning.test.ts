@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
 import type { Context } from './context.js';
 import type { PlanFunction } from './contract.js';
-import { all, byRule, controllerScenes, inputs, rows, SERVED, shared } from './controller-scene.js';
+import { all, byRule, controllerScenes, held, inputs, rows, SERVED, shared } from './controller-scene.js';
 import type { ControllerEvent, PlanReason } from './events.js';
 import type { Generations } from './generations.js';
 import { Replanning } from './replanning.js';
@@ -108,6 +108,50 @@ describe('planning anew', () => {
     expect(problems).toEqual([]);
     expect(told).toMatchObject([{ type: 'kept' }]);
     expect(replanning.holdMs).toBe(0);
+  });
+
+  it('does not wait for a plan that is being prepared on a device that has failed meanwhile', async () => {
+    const hold = held();
+    const controller = await scene().control({ standbys: 0 });
+    let fails = false;
+    await scene().device(controller, 'a', 1);
+    await scene().device(controller, 'b', 2, {
+      mischief: (_, what) => {
+        if (what === 'run' && fails) throw new DistrEdgeError('ENGINE_FAILED', 'the engine is tired');
+      },
+    });
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    hold.on = true;
+    await scene().device(controller, 'c', 3, { mischief: hold.mischief });
+    // The next plan is being prepared on all three, and would be for minutes.
+    await until(() => hold.waiting);
+    hold.on = false;
+    fails = true;
+    expect(rows((await controller.infer(inputs)).outputs)).not.toContain(2);
+    await until(() => controller.generation?.devices.join() === 'a,c', 3000);
+  });
+
+  it('leaves a device out that has failed on a plan that was replaced', async () => {
+    const hold = held('run');
+    const controller = await scene().control({ standbys: 0, overtake: false });
+    await scene().device(controller, 'a', 1);
+    await scene().device(controller, 'b', 2, {
+      mischief: async (call, what) => {
+        const holding = hold.mischief(call, what);
+        await holding;
+        if (holding !== undefined) throw new DistrEdgeError('ENGINE_FAILED', 'the engine is tired');
+      },
+    });
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    hold.on = true;
+    const image = controller.infer(inputs);
+    await until(() => hold.waiting);
+    hold.on = false;
+    await scene().device(controller, 'c', 3);
+    await until(() => controller.generation?.devices.join() === 'a,b,c');
+    hold.go();
+    expect(rows((await image).outputs)).not.toContain(2);
+    expect(scene().of('plan').at(-1)?.devices).toEqual(['a', 'c']);
   });
 
   it('gives a long search up when a device of the plan in force is lost', async () => {

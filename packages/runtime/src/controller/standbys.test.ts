@@ -2,7 +2,7 @@
 import { DistrEdgeError } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
-import { all, byRule, controllerScenes, inputs, rows, shared } from './controller-scene.js';
+import { all, byRule, controllerScenes, held, inputs, rows, shared } from './controller-scene.js';
 
 const scene = controllerScenes();
 
@@ -112,26 +112,4 @@ function standing(without: string): readonly string[] | undefined {
     .of('standby')
     .filter((event) => event.without === without)
     .at(-1)?.devices;
-}
-
-/** Keeps a device from loading models while it is on, until it goes. */
-function held() {
-  let go = (): void => undefined;
-  const gone = new Promise<void>((resolve) => {
-    go = resolve;
-  });
-  const hold = {
-    on: false,
-    waiting: false,
-    go: (): void => {
-      hold.on = false;
-      go();
-    },
-    mischief: (_call: number, what: 'load' | 'run'): Promise<void> | undefined => {
-      if (what !== 'load' || !hold.on) return undefined;
-      hold.waiting = true;
-      return gone;
-    },
-  };
-  return hold;
 }
