@@ -7,12 +7,13 @@
 import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, deviceProgram, type Program, REQUESTER, type Tensor } from '@distredge/core';
 import type { Frame, FrameHeader, Transport } from './link/link.js';
-import { Member } from './member.js';
+import { Member, type SentBlob } from './member.js';
 import { checkInputs, OpenImage } from './open-image.js';
 import { MAX_IN_FLIGHT, now, within } from './protocol.js';
 import { type DoneImage, progressOf, type RunProgress, type RunTrace, traceOf } from './run-timeline.js';
 import { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 import { blobsOf, hashOnce } from './weights/blob.js';
+import { chunksOf } from './weights/chunks.js';
 
 export interface ConnectOptions {
   readonly transport: Transport;
@@ -352,11 +353,12 @@ class Requester implements Cluster {
 /** What a device gets: its part of the program, and the blobs that make it up. */
 async function partOf(program: Program, device: number) {
   const { program: part, models } = deviceProgram(program, device);
-  const blobs: { data: Uint8Array; hash: string }[] = [];
+  const blobs: SentBlob[] = [];
   for (const { model, location } of blobsOf(part.models)) {
     const built = program.models[models[model] as number] as Program['models'][number];
     const data = location === undefined ? built.bytes : (built.weights.get(location) as Uint8Array);
-    blobs.push({ data, hash: await hashOnce(program.graph, data) });
+    const { graph } = program;
+    blobs.push({ data, hash: await hashOnce(graph, data), chunks: await chunksOf(graph, data) });
   }
   return { device, part, blobs };
 }
