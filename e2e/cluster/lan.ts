@@ -91,6 +91,13 @@ export class Lan {
     run('ip', 'link', 'set', `${this.#prefix}o${index}`, state);
   }
 
+  /** Cuts the link between two namespaces, and no other, or mends it. */
+  between(one: number, other: number, state: 'cut' | 'mended'): void {
+    const isolated = state === 'cut' ? 'on' : 'off';
+    for (const index of [one, other])
+      run('ip', 'link', 'set', `${this.#prefix}o${index}`, 'type', 'bridge_slave', 'isolated', isolated);
+  }
+
   remove(): void {
     for (const name of this.#names) works('ip', 'netns', 'del', name);
     for (const index of this.#names.keys()) works('ip', 'link', 'del', `${this.#prefix}o${index}`);

@@ -137,8 +137,11 @@ function spread(name: string, shape: readonly number[]): TensorProto {
   );
 }
 
-/** A network that takes photos, with little to send for so much work that it pays to divide it. */
-export function photoCnn(convolutions = 8, channels = 48, side = 96): Uint8Array {
+/**
+ * A network that takes photos, with little to send for so much work that it pays to divide it. `mixed`: the mean over all rows is added
+ * in the middle, so that devices that share an image have something to tell each other, however it is divided.
+ */
+export function photoCnn(convolutions = 8, channels = 48, side = 96, { mixed = false } = {}): Uint8Array {
   const pads = { pads: [1, 1, 1, 1] };
   const names = Array.from({ length: convolutions }, (_, at) => `v${at}`);
   return model({
@@ -151,7 +154,13 @@ export function photoCnn(convolutions = 8, channels = 48, side = 96): Uint8Array
     ],
     node: names.flatMap((name, at) => [
       node('Conv', [names[at - 1] ?? 'x', at === 0 ? 'w0' : at === convolutions - 1 ? 'wn' : 'w'], [`${name}_c`], pads),
-      node('Tanh', [`${name}_c`], [name]),
+      ...(mixed && at === convolutions >> 1
+        ? [
+            node('Tanh', [`${name}_c`], [`${name}_t`]),
+            node('GlobalAveragePool', [`${name}_t`], [`${name}_m`]),
+            node('Add', [`${name}_t`, `${name}_m`], [name]),
+          ]
+        : [node('Tanh', [`${name}_c`], [name])]),
     ]),
   });
 }

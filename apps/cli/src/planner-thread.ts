@@ -63,9 +63,14 @@ async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const { task } = request;
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
   if (request.kind === 'explain') return { reasons: await explain(task, request.plan, request.options) };
-  const { planner: name, options, classical, objective = 'latency' } = request;
+  const { planner: name, classical, objective = 'latency' } = request;
+  const { stop, ...options } = request.options;
   const started = performance.now();
-  const settings = { ...options, onProgress: reporter() };
+  const settings = {
+    ...options,
+    ...(stop === undefined ? {} : { signal: signalOf(stop) }),
+    onProgress: reporter(),
+  };
   const { plan, latencyMs, evaluations } =
     name === 'osds' && request.goesOn === true
       ? await tuned(task, settings)
@@ -73,6 +78,15 @@ async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   const planMs = performance.now() - started;
   if (!Number.isFinite(latencyMs)) throw doesNotFit(name, task);
   return { planned: { plan, latencyMs, evaluations }, planMs };
+}
+
+/** Read in the middle of a search, where no message is heard. */
+function signalOf(stop: Int32Array<SharedArrayBuffer>): { readonly aborted: boolean } {
+  return {
+    get aborted() {
+      return Atomics.load(stop, 0) !== 0;
+    },
+  };
 }
 
 function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeError {

@@ -18,6 +18,8 @@ export interface PlanRequest {
     readonly seed?: number;
     readonly start?: readonly WorkPlan[];
     readonly together?: SharedBest;
+    /** Ends the search when it is no longer 0. */
+    readonly stop?: Int32Array<SharedArrayBuffer>;
   };
 }
 
@@ -53,9 +55,20 @@ export class PlannerWorker {
     this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url), { workerData: this.#gate });
   }
 
-  /** Rejects with what the planner throws. */
-  async plan(request: Omit<PlanRequest, 'kind'>, onProgress?: (progress: PlannerProgress) => void): Promise<TimedPlan> {
-    const answer = await this.#ask({ kind: 'plan', ...request }, onProgress);
+  /** The best plan found until `signal` is aborted, if it is. Rejects with what the planner throws. */
+  async plan(
+    request: Omit<PlanRequest, 'kind'>,
+    onProgress?: (progress: PlannerProgress) => void,
+    signal?: AbortSignal,
+  ): Promise<TimedPlan> {
+    const stop = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT));
+    const end = (): void => void Atomics.store(stop, 0, 1);
+    if (signal?.aborted === true) end();
+    signal?.addEventListener('abort', end);
+    const options = signal === undefined ? request.options : { ...request.options, stop };
+    const answer = await this.#ask({ kind: 'plan', ...request, options }, onProgress).finally(() =>
+      signal?.removeEventListener('abort', end),
+    );
     if ('planned' in answer) return { ...answer.planned, planMs: answer.planMs };
     throw new DistrEdgeError('INTERNAL', 'the planning thread gave another answer than a plan');
   }

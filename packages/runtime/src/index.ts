@@ -37,8 +37,9 @@ export { type MeasureOptions, measureProfile, modelHash } from './profile/measur
 export type { MeasureClock } from './profile/sampler.js';
 export { MAX_IN_FLIGHT } from './protocol.js';
 export { type Provider, type ProviderOptions, startProvider } from './provider.js';
-export { type Cluster, type ConnectOptions, connect, type RunTrace } from './requester.js';
+export { type Cluster, type ConnectOptions, connect } from './requester.js';
 export { connectResilient, type ResilientCluster, type ResilientOptions, type Share, type Turn } from './resilient.js';
+export type { RunTrace } from './run-timeline.js';
 export {
   type ClusterAuthority,
   createClusterAuthority,

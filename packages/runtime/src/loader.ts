@@ -8,8 +8,9 @@ import { DistrEdgeError } from '@distredge/core';
 import type { Job } from './job.js';
 import type { Frame, FrameHeader } from './link/link.js';
 import { BLOB_CHUNK_BYTES, type WantedBlob } from './protocol.js';
+import { Arrival } from './weights/arrival.js';
 import { type Blob, blobsOf, type HeldBlob, sha256, type WeightSource } from './weights/blob.js';
-import type { Intake } from './weights/intake.js';
+import { type Chunks, checkChunks } from './weights/chunks.js';
 import type { BlobStore } from './weights/store.js';
 
 export interface LoaderOptions {
@@ -17,19 +18,12 @@ export interface LoaderOptions {
   readonly store: BlobStore;
   /** SHA-256 of each blob of the program, in the order of `blobsOf`. */
   readonly hashes: readonly string[];
+  /** The chunks of large ones, by index. */
+  readonly chunks: ReadonlyMap<number, Chunks>;
   /** Largest sum of models and weights. */
   readonly maxBytes: number;
   /** Asks the requester for blobs. */
   ask(wanted: readonly WantedBlob[]): Promise<void>;
-}
-
-/** A blob that was asked for and is not here. */
-interface Awaited {
-  readonly blob: number;
-  readonly hash: string;
-  readonly bytes: number;
-  readonly from: number;
-  intake: Intake | undefined;
 }
 
 /** What a blob turns into, once it is there. */
@@ -44,11 +38,10 @@ export class Loader {
   readonly #blobs: readonly Blob[];
   /** By index of a model, and by location of a weight. */
   readonly #hashOf = new Map<number | string, string>();
+  readonly #chunksOf = new Map<string, Chunks>();
   readonly #places = new Map<string, Place>();
   /** In the order in which they come. */
-  readonly #awaited: Awaited[] = [];
-  /** Bytes of the first one that have come, or were there. */
-  #filled = 0;
+  readonly #awaited: Arrival[] = [];
   /** Chunks land in two places in turn: while one is written, the next one comes. */
   readonly #rooms: Uint8Array[] = [];
   #turn = 0;
@@ -64,6 +57,7 @@ export class Loader {
     checkBlobs(this.#blobs, options);
     for (const [index, { model, location }] of this.#blobs.entries())
       this.#hashOf.set(location ?? model, options.hashes[index] as string);
+    for (const [index, chunks] of options.chunks) this.#chunksOf.set(options.hashes[index] as string, chunks);
     for (const hash of options.hashes) if (!this.#places.has(hash)) this.#places.set(hash, placeFor());
   }
 
@@ -100,30 +94,32 @@ export class Loader {
       seen.add(hash);
       const held = await store.find(hash, bytes);
       if (held !== undefined) this.#settle(held);
-      else {
-        // What an earlier attempt left is claimed now: the requester is told where to go on.
-        const intake = store.hasPart(hash) ? await store.take(hash, bytes) : undefined;
-        this.#awaited.push({ blob, hash, bytes, from: intake?.from ?? 0, intake });
-      }
+      else this.#awaited.push(await Arrival.begin(store, { blob, hash, bytes, chunks: this.#chunksOf.get(hash) }));
       if (this.#closed) break;
     }
     if (this.#closed) await this.#stopIntakes();
     await this.#finishWhole();
-    this.#filled = this.#awaited[0]?.from ?? 0;
-    return this.#awaited.map(({ blob, from }) => ({ blob, from }));
+    return this.#awaited.flatMap(({ wanted }) => wanted);
   }
 
-  /** Parts of which nothing is missing but the check. */
+  /** Those of which nothing is missing but the check. */
   async #finishWhole(): Promise<void> {
-    for (const [index, item] of [...this.#awaited.entries()].reverse()) {
-      const { intake } = item;
-      if (intake === undefined || intake.left > 0) continue;
-      try {
-        this.#settle(await intake.finish());
-        this.#awaited.splice(index, 1);
-      } catch {
-        this.#awaited[index] = { ...item, from: 0, intake: undefined };
-      }
+    for (const item of this.#awaited.filter(({ whole }) => whole)) {
+      const again = await this.#finish(item);
+      this.#awaited.splice(this.#awaited.indexOf(item), 1, ...again);
+    }
+  }
+
+  /** Keeps what has come whole; gives what must come again. Rejects with `PROTOCOL` where what came now is wrong. */
+  async #finish(item: Arrival): Promise<Arrival[]> {
+    try {
+      this.#settle(await item.finish());
+      return [];
+    } catch (error) {
+      // What was here before may have been wrong, not what came now.
+      const again = item.again();
+      if (again === undefined) throw error;
+      return [again];
     }
   }
 
@@ -133,6 +129,8 @@ export class Loader {
       return;
     }
     this.#held.push(held);
+    const chunks = this.#chunksOf.get(held.hash);
+    if (chunks !== undefined) this.#options.store.chunks.learn(held.hash, held.bytes, chunks);
     this.#places.get(held.hash)?.resolve(held);
   }
 
@@ -142,10 +140,9 @@ export class Loader {
     const fits =
       this.#asked &&
       item !== undefined &&
-      channel === item.blob &&
+      channel === item.lacking.blob &&
       length > 0 &&
-      length <= BLOB_CHUNK_BYTES &&
-      this.#filled + length <= item.bytes;
+      length <= Math.min(BLOB_CHUNK_BYTES, item.room);
     if (!fits) {
       throw new DistrEdgeError('PROTOCOL', 'weights came that nobody asked for', {
         where: `blob ${channel}`,
@@ -158,26 +155,16 @@ export class Loader {
     return room.subarray(0, length);
   }
 
-  async receive({ payload, length }: Frame): Promise<void> {
+  async receive({ payload }: Frame): Promise<void> {
     const item = this.#awaited[0];
     if (item === undefined || this.#closed) return;
-    item.intake ??= await this.#options.store.take(item.hash, item.bytes);
-    const { intake } = item;
-    await intake.add(payload);
-    this.#filled += length;
-    if (this.#closed) await intake.stop();
-    if (intake.left > 0 || this.#closed) return;
+    await item.add(payload);
+    if (this.#closed) await item.stop();
+    if (!item.whole || this.#closed) return;
     this.#awaited.shift();
-    this.#filled = this.#awaited[0]?.from ?? 0;
-    try {
-      this.#settle(await intake.finish());
-    } catch (error) {
-      // What an earlier attempt left may have been wrong, not what came now.
-      if (intake.from === 0) throw error;
-      this.#awaited.push({ ...item, from: 0, intake: undefined });
-      if (this.#awaited.length === 1) this.#filled = 0;
-      await this.#options.ask([{ blob: item.blob, from: 0 }]);
-    }
+    const again = await this.#finish(item);
+    this.#awaited.push(...again);
+    if (again.length > 0) await this.#options.ask(again.flatMap(({ wanted }) => wanted));
   }
 
   async #load(index: number): Promise<void> {
@@ -219,7 +206,7 @@ export class Loader {
   }
 
   async #stopIntakes(): Promise<void> {
-    for (const { intake } of this.#awaited.splice(0)) await intake?.stop();
+    for (const item of this.#awaited.splice(0)) await item.stop();
   }
 }
 
@@ -233,7 +220,7 @@ function placeFor(): Place {
   return { held, ...(settle as Pick<Place, 'resolve' | 'reject'>) };
 }
 
-function checkBlobs(blobs: readonly Blob[], { hashes, maxBytes }: LoaderOptions): void {
+function checkBlobs(blobs: readonly Blob[], { hashes, chunks, maxBytes }: LoaderOptions): void {
   if (hashes.length !== blobs.length) {
     throw new DistrEdgeError('PROTOCOL', 'there is not one hash for each model and weight', {
       expected: `${blobs.length}`,
@@ -251,6 +238,7 @@ function checkBlobs(blobs: readonly Blob[], { hashes, maxBytes }: LoaderOptions)
     sizes.set(hash, bytes);
     total += bytes;
   }
+  for (const [index, given] of chunks) checkChunks(given, blobs[index]?.bytes ?? 0);
   if (total > maxBytes) {
     throw new DistrEdgeError('PROVIDER_FAILED', 'the models are larger than this provider takes', {
       expected: `≤ ${maxBytes} bytes`,

@@ -15,6 +15,7 @@ import {
   type Wanted,
   within,
 } from './protocol.js';
+import type { Chunks } from './weights/chunks.js';
 
 /** Whom a member hands rows to, and tells when it is lost. */
 interface MemberOwner {
@@ -35,8 +36,15 @@ const LOADING_PATIENCE = 4;
 const SLOW_CHUNK_BYTES: number = 2 ** 16;
 const MOST_PAUSE_MS = 1000;
 
-/** A blob is asked for once more where what an earlier attempt left of it was wrong. */
+/** A blob is asked for once more where what was there of it was wrong: so many times its bytes are sent, at most. */
 const MOST_ASKED = 2;
+
+/** One of the blobs of a device's part: its bytes, their SHA-256, and what they consist of, if they are many. */
+export interface SentBlob {
+  readonly data: Uint8Array;
+  readonly hash: string;
+  readonly chunks: Chunks | undefined;
+}
 
 /** Hears of the weights that travel, in bytes. */
 interface Travels {
@@ -63,7 +71,7 @@ export class Member {
   #readiness: Promise<Control> | undefined;
   #progress: Promise<void> | undefined;
   #told: Progressed | undefined;
-  /** While it is prepared: what its program consists of, and how often the provider has asked for it. */
+  /** While it is prepared: what its program consists of, and how many bytes of it the provider has asked for. */
   #blobs: readonly { readonly data: Uint8Array; asked: number }[] = [];
   #travels: Travels = { wanted() {}, sent() {} };
   #supplying: Promise<void> = Promise.resolve();
@@ -115,8 +123,8 @@ export class Member {
       requestMs: number;
       inFlight: number;
       part: DeviceProgram;
-      /** The bytes and the SHA-256 of each blob of the part, in their order. */
-      blobs: readonly { readonly data: Uint8Array; readonly hash: string }[];
+      /** In the order of `blobsOf`. */
+      blobs: readonly SentBlob[];
     },
     travels: Travels,
   ): Promise<void> {
@@ -124,6 +132,9 @@ export class Member {
     this.#travels = travels;
     this.#readiness = this.#expect('ready');
     this.#loading = true;
+    const chunks = job.blobs.flatMap((blob, index) =>
+      blob.chunks === undefined ? [] : [{ blob: index, ...blob.chunks }],
+    );
     await this.#tell({
       type: 'prepare',
       token: job.token,
@@ -132,6 +143,7 @@ export class Member {
       requestMs: job.requestMs,
       inFlight: job.inFlight,
       hashes: job.blobs.map(({ hash }) => hash),
+      ...(chunks.length === 0 ? {} : { chunks }),
       program: job.part,
     });
   }
@@ -140,20 +152,22 @@ export class Member {
   #supply({ blobs }: Wanted): void {
     const all = this.#blobs;
     if (!this.#loading) throw this.#unasked('wanted');
-    for (const { blob, from } of blobs) {
+    const spans = blobs.map(({ blob, from, to }) => {
       const wanted = all[blob];
-      if (wanted === undefined || from >= wanted.data.byteLength || wanted.asked >= MOST_ASKED) {
+      const bytes = wanted?.data.subarray(from, to) ?? new Uint8Array();
+      const size = wanted?.data.byteLength ?? 0;
+      if (wanted === undefined || bytes.byteLength === 0 || wanted.asked + bytes.byteLength > MOST_ASKED * size) {
         throw new DistrEdgeError('PROTOCOL', 'a provider asked for weights that it cannot lack', {
           where: this.#where,
           got: `blob ${blob} from byte ${from}`,
         });
       }
-      wanted.asked += 1;
-    }
-    this.#travels.wanted(blobs.reduce((sum, { blob, from }) => sum + (all[blob]?.data.byteLength ?? 0) - from, 0));
+      wanted.asked += bytes.byteLength;
+      return { blob, bytes };
+    });
+    this.#travels.wanted(spans.reduce((sum, { bytes }) => sum + bytes.byteLength, 0));
     this.#supplying = this.#supplying.then(async () => {
-      for (const { blob, from } of blobs)
-        await this.#sendBlob(blob, all[blob]?.data.subarray(from) ?? new Uint8Array());
+      for (const { blob, bytes } of spans) await this.#sendBlob(blob, bytes);
     });
     this.#supplying.catch((error: unknown) => this.#fail(asError(error), this.device));
   }

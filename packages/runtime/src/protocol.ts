@@ -6,9 +6,10 @@
 import { type DeviceProgram, DistrEdgeError, type ErrorCode, parseDeviceProgram } from '@distredge/core';
 import * as z from 'zod';
 import { type Frame, FrameKind, type Link } from './link/link.js';
+import type { Chunks } from './weights/chunks.js';
 
 /** Both ends must speak the same. */
-export const PROTOCOL_VERSION = 3;
+export const PROTOCOL_VERSION = 4;
 /** The channel of the frame that opens a request on a device. */
 export const BEGIN_CHANNEL = 0xffff_ffff;
 /** Largest control message. Programs of deep networks on many devices stay well under it. */
@@ -59,14 +60,18 @@ export interface Prepare {
   readonly inFlight?: number | undefined;
   /** SHA-256 of each blob of the program (`weights/blob.ts` says in which order), as 64 hex digits. */
   readonly hashes: readonly string[];
+  /** The chunks of large blobs (`weights/chunks.ts`), by index. */
+  readonly chunks?: readonly (Chunks & { readonly blob: number })[] | undefined;
   /** A `DeviceProgram`, unchecked. */
   readonly program?: unknown;
 }
 
-/** A blob that a provider lacks, by its index, and the byte from which on it is to be sent. */
+/** A blob that a provider lacks, by its index, and from which byte on, up to which one, it is to be sent. */
 export interface WantedBlob {
   readonly blob: number;
   readonly from: number;
+  /** Default: to its end. */
+  readonly to?: number | undefined;
 }
 
 /** A provider's answer to `prepare`: what is to be sent, in this order. Said again where a blob must come once more. */
@@ -155,6 +160,13 @@ const timeline = {
   messages: z.array(z.strictObject({ message: z.int().min(0), arrived: z.number() })).max(1_000_000),
 };
 
+const hash = z.string().regex(/^[0-9a-f]{64}$/);
+const index = z.int().min(0).max(MAX_BLOBS);
+const place = z
+  .int()
+  .min(0)
+  .max(2 ** 40);
+
 const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('hello'), version: z.int() }),
   z.strictObject({ type: z.literal('welcome'), version: z.int(), engine: text, pid: z.int().min(0) }),
@@ -168,22 +180,22 @@ const schema: z.ZodType<Control> = z.discriminatedUnion('type', [
       .min(1)
       .max(2 ** 31 - 1),
     inFlight: z.int().min(1).max(MAX_IN_FLIGHT).optional(),
-    hashes: z.array(z.string().regex(/^[0-9a-f]{64}$/)).max(MAX_BLOBS),
+    hashes: z.array(hash).max(MAX_BLOBS),
+    chunks: z
+      .array(
+        z.strictObject({
+          blob: index,
+          first: z.int().min(1).max(BLOB_CHUNK_BYTES),
+          hashes: z.array(hash).max(MAX_BLOBS),
+        }),
+      )
+      .max(MAX_BLOBS)
+      .optional(),
     program: z.unknown(),
   }),
   z.strictObject({
     type: z.literal('wanted'),
-    blobs: z
-      .array(
-        z.strictObject({
-          blob: z.int().min(0).max(MAX_BLOBS),
-          from: z
-            .int()
-            .min(0)
-            .max(2 ** 40),
-        }),
-      )
-      .max(MAX_BLOBS),
+    blobs: z.array(z.strictObject({ blob: index, from: place, to: place.optional() })).max(MAX_BLOBS),
   }),
   z.strictObject({ type: z.literal('ready'), residentBytes: z.number().min(0) }),
   z.strictObject({ type: z.literal('peer'), version: z.int(), token, to: member, device: member }),

@@ -292,6 +292,7 @@ class Session {
       job,
       store: this.#shared.store,
       hashes: message.hashes,
+      chunks: new Map(message.chunks?.map((one) => [one.blob, one])),
       maxBytes: options.maxModelBytes ?? 16 * 2 ** 30,
       ask: (blobs) => this.#ask(blobs),
     });

@@ -6,12 +6,14 @@
  */
 import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, deviceProgram, type Program, REQUESTER, type Tensor } from '@distredge/core';
-import { type Frame, type FrameHeader, FrameKind, type Transport } from './link/link.js';
-import { Member } from './member.js';
+import type { Frame, FrameHeader, Transport } from './link/link.js';
+import { Member, type SentBlob } from './member.js';
 import { checkInputs, OpenImage } from './open-image.js';
 import { MAX_IN_FLIGHT, now, within } from './protocol.js';
+import { type DoneImage, progressOf, type RunProgress, type RunTrace, traceOf } from './run-timeline.js';
 import { type Images, type Lane, type StreamOptions, type StreamResult, streamImages } from './stream.js';
 import { blobsOf, hashOnce } from './weights/blob.js';
+import { chunksOf } from './weights/chunks.js';
 
 export interface ConnectOptions {
   readonly transport: Transport;
@@ -40,29 +42,6 @@ export interface ConnectOptions {
   readonly weightsMbps?: number;
   /** Told about progress while weights travel: bytes sent so far, of all that providers have asked for. */
   readonly progress?: (sent: number, total: number) => void;
-}
-
-/** When things happened for one image, in ms since it was handed in. Times of providers are by their own clocks. */
-export interface RunTrace {
-  readonly totalMs: number;
-  readonly steps: readonly {
-    readonly step: number;
-    readonly waitFrom: number;
-    readonly start: number;
-    readonly end: number;
-  }[];
-  readonly messages: readonly { readonly message: number; readonly arrived: number }[];
-  /** Resident set of each provider in bytes, by device; undefined for devices without work. */
-  readonly residentBytes: readonly (number | undefined)[];
-}
-
-/** An image that is not done: what has happened so far, in ms since it was handed in, times of providers by their own clocks. */
-export interface RunProgress extends Pick<RunTrace, 'steps' | 'messages'> {
-  /** Messages of which a part is at its end: so many bytes. */
-  readonly arriving: readonly { readonly message: number; readonly bytes: number }[];
-  /** When each device looked; that of the requester is `elapsedMs`. */
-  readonly at: ReadonlyMap<number, number>;
-  readonly elapsedMs: number;
 }
 
 export interface Cluster extends Lane {
@@ -153,7 +132,7 @@ class Requester implements Cluster {
   #failure: Error | undefined;
   #closed = false;
   #ready = false;
-  #last: { readonly started: number; readonly totalMs: number; readonly image: OpenImage } | undefined;
+  #last: DoneImage | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   readonly #cancel = (): void => this.fail(cancelled());
 
@@ -299,7 +278,8 @@ class Requester implements Cluster {
     image.receive(channel, payload);
     if (image.missing.size > 0) return;
     this.#open.delete(request);
-    this.#last = { started: image.started, totalMs: now() - image.started, image };
+    const { started, arrivals } = image;
+    this.#last = { started, totalMs: now() - started, arrivals };
     image.resolve();
     this.#waiting.shift()?.start();
     if (this.#open.size === 0) this.#rest();
@@ -320,28 +300,13 @@ class Requester implements Cluster {
   }
 
   async trace(): Promise<RunTrace> {
-    const members = [...this.#members.values()];
-    const traces = await Promise.all(members.map((member) => member.trace(this.#options.deadlineMs ?? 10_000)));
-    const residentBytes: (number | undefined)[] = new Array<undefined>(this.program.plan.devices).fill(undefined);
-    members.forEach((member, index) => {
-      residentBytes[member.device] = traces[index]?.residentBytes;
-    });
-    const since = (time: number): number => time - (this.#last?.started ?? 0);
-    return {
-      totalMs: this.#last?.totalMs ?? 0,
-      steps: traces.flatMap(({ steps }) =>
-        steps.map(({ step, start, end, waitFrom }) => ({
-          step,
-          waitFrom: since(waitFrom),
-          start: since(start),
-          end: since(end),
-        })),
-      ),
-      messages: [...traces.flatMap(({ messages }) => messages), ...(this.#last?.image.arrivals ?? [])].map(
-        ({ message, arrived }) => ({ message, arrived: since(arrived) }),
-      ),
-      residentBytes,
-    };
+    const told = await Promise.all(
+      [...this.#members.values()].map(async (member) => ({
+        device: member.device,
+        told: await member.trace(this.#options.deadlineMs ?? 10_000),
+      })),
+    );
+    return traceOf(this.#last, told, this.program.plan.devices);
   }
 
   async progress(ms: number): Promise<RunProgress | undefined> {
@@ -350,38 +315,10 @@ class Requester implements Cluster {
     const members = [...this.#members.values()];
     const told = await Promise.all(members.map((member) => member.progress(ms)));
     if (!this.#open.has(image.request)) return undefined;
-    // Where the image has not been opened yet, a device tells of the one before.
-    const mine = told.flatMap((one) => (one?.request === image.request ? one : []));
-    const since = (time: number): number => time - image.started;
-    return {
-      steps: mine.flatMap(({ steps }) =>
-        steps.map((step) => ({
-          step: step.step,
-          waitFrom: since(step.waitFrom),
-          start: since(step.start),
-          end: since(step.end),
-        })),
-      ),
-      messages: [...mine.flatMap(({ messages }) => messages), ...image.arrivals].map(({ message, arrived }) => ({
-        message,
-        arrived: since(arrived),
-      })),
-      arriving: [
-        ...mine.flatMap(({ arriving }) => arriving),
-        ...members.flatMap(({ arriving }) =>
-          arriving?.header.kind === FrameKind.data
-            ? [{ message: arriving.header.channel, bytes: arriving.received }]
-            : [],
-        ),
-      ],
-      at: new Map(
-        members.flatMap(({ device }, index) => {
-          const { at } = told[index] ?? {};
-          return at === undefined ? [] : [[device, since(at)] as const];
-        }),
-      ),
-      elapsedMs: since(now()),
-    };
+    return progressOf(
+      image,
+      members.map(({ device, arriving }, index) => ({ device, arriving, told: told[index] })),
+    );
   }
 
   /**
@@ -416,11 +353,12 @@ class Requester implements Cluster {
 /** What a device gets: its part of the program, and the blobs that make it up. */
 async function partOf(program: Program, device: number) {
   const { program: part, models } = deviceProgram(program, device);
-  const blobs: { data: Uint8Array; hash: string }[] = [];
+  const blobs: SentBlob[] = [];
   for (const { model, location } of blobsOf(part.models)) {
     const built = program.models[models[model] as number] as Program['models'][number];
     const data = location === undefined ? built.bytes : (built.weights.get(location) as Uint8Array);
-    blobs.push({ data, hash: await hashOnce(program.graph, data) });
+    const { graph } = program;
+    blobs.push({ data, hash: await hashOnce(graph, data), chunks: await chunksOf(graph, data) });
   }
   return { device, part, blobs };
 }

@@ -182,14 +182,14 @@ describe('an image', () => {
       const clock = new ManualClock();
       let begun = 0;
       let tell = (_ms: number): void => undefined;
-      const slowed = new Promise<number>((resolve) => {
-        tell = resolve;
-      });
       const result = race({
         first: new Promise<string>(() => undefined),
         pace: new Pace(),
         clock,
-        slowed,
+        slowed: (call) => {
+          tell = call;
+          return () => undefined;
+        },
         elsewhereMs: () => 50,
         again: async () => 'b',
         begunAgain: () => {
@@ -202,6 +202,32 @@ describe('an image', () => {
       await settled();
       expect(begun).toBe(again ? 1 : 0);
       if (again) expect(await result).toBe('b');
+    }
+  });
+
+  it('is told nothing more, and kept by nobody, once it is done', async () => {
+    for (const end of ['resolve', 'reject'] as const) {
+      const told = new Set<(ms: number) => void>();
+      const first = runner();
+      const result = race({
+        first: first.promise,
+        pace: new Pace(),
+        clock: new ManualClock(),
+        slowed: (call) => {
+          told.add(call);
+          return () => told.delete(call);
+        },
+        elsewhereMs: () => 0,
+        again: async () => 'b',
+        begunAgain: () => undefined,
+        done: () => undefined,
+      });
+      result.catch(() => undefined);
+      expect(told.size).toBe(1);
+      if (end === 'resolve') first.resolve('a');
+      else first.reject(new Error('lost'));
+      await settled();
+      expect(told.size).toBe(0);
     }
   });
 

@@ -127,8 +127,8 @@ export interface Race<T> {
   /** Of images there; gains this one. */
   readonly pace: Pace;
   readonly clock: Clock;
-  /** Resolves when it is known that an image takes so many ms there now, from its beginning. */
-  readonly slowed?: Promise<number> | undefined;
+  /** Has called when it is known that an image takes so many ms there now, from its beginning; until the returned function is called. */
+  readonly slowed?: ((call: (ms: number) => void) => () => void) | undefined;
   /** How long it would take elsewhere, waiting there included, in ms; undefined where it can go nowhere now. */
   elsewhereMs(): number | undefined;
   /** Begins it elsewhere. `over` tells whether the result is still wanted. */
@@ -147,12 +147,17 @@ export function race<T>({ first, pace, clock, slowed, elsewhereMs, again, begunA
   const started = clock.now();
   return new Promise((resolve, reject) => {
     let cancel = (): void => undefined;
+    let hearNoMore = (): void => undefined;
     let [over, running, twice] = [false, 1, false];
     const failures: { first?: unknown; second?: unknown } = {};
-    const finish = (by: 'first' | 'second', result: T): void => {
-      if (over) return;
+    const end = (): void => {
       over = true;
       cancel();
+      hearNoMore();
+    };
+    const finish = (by: 'first' | 'second', result: T): void => {
+      if (over) return;
+      end();
       if (twice) done(by, clock.now() - started);
       resolve(result);
     };
@@ -160,8 +165,7 @@ export function race<T>({ first, pace, clock, slowed, elsewhereMs, again, begunA
       failures[by] = error;
       running -= 1;
       if (over || running > 0) return;
-      over = true;
-      cancel();
+      end();
       reject('first' in failures ? failures.first : failures.second);
     };
     const look = (): void => {
@@ -193,11 +197,13 @@ export function race<T>({ first, pace, clock, slowed, elsewhereMs, again, begunA
       },
       (error: unknown) => fail('first', error),
     );
-    void slowed?.then((takes) => {
-      const ms = clock.now() - started;
-      const cost = over || twice ? undefined : elsewhereMs();
-      if (cost !== undefined && PAYS_SHARE * (takes - ms) >= cost) begin(ms);
-    });
+    if (slowed !== undefined) {
+      hearNoMore = slowed((takes) => {
+        const ms = clock.now() - started;
+        const cost = over || twice ? undefined : elsewhereMs();
+        if (cost !== undefined && PAYS_SHARE * (takes - ms) >= cost) begin(ms);
+      });
+    }
     const { lateAfter } = pace;
     if (lateAfter !== undefined) cancel = clock.after(lateAfter, look);
   });

@@ -116,7 +116,7 @@ export class Answering {
       return current === generation ? undefined : current;
     };
     return race({
-      slowed: generation.superseded,
+      slowed: (call) => generation.onSuperseded(call),
       first,
       pace,
       clock: SYSTEM_CLOCK,

@@ -8,10 +8,13 @@ import type { ControllerEvent } from './events.js';
 import type { Tensors } from './generation.js';
 import type { DeviceRecord, Registry } from './registry.js';
 
-/** Finds a plan. `urgent`: images wait for it, or are slower than they need be. `start`: plans that are good to begin with. */
+/**
+ * Finds a plan. `urgent`: images wait for it, or are slower than they need be. `start`: plans that are good to begin with. `signal` is
+ * aborted when the plan is not wanted any more: it is not waited for then, and the next one may be asked for at once.
+ */
 export type PlanFunction = (
   task: PlanningTask,
-  options: { readonly urgent: boolean; readonly start: readonly WorkPlan[] },
+  options: { readonly urgent: boolean; readonly start: readonly WorkPlan[]; readonly signal: AbortSignal },
 ) => Promise<WorkPlan>;
 
 export interface ControllerOptions {

@@ -3,7 +3,8 @@
  * from beginning to end, so plans never mix.
  */
 import type { Plan, SimulatedRun, Tensor, WorkPlan } from '@distredge/core';
-import type { Cluster, RunProgress, RunTrace } from '../requester.js';
+import type { Cluster } from '../requester.js';
+import type { RunProgress, RunTrace } from '../run-timeline.js';
 import { Pace } from '../straggler.js';
 
 export type Tensors = Readonly<Record<string, Tensor>>;
@@ -31,11 +32,8 @@ export class Generation {
   #inFlight = 0;
   #retired = false;
   #closed: Promise<void> | undefined;
-  #tellSlow: (ms: number) => void = () => undefined;
-  /** Resolves when a better plan has replaced it because images take so many ms on it by now; may never. */
-  readonly superseded: Promise<number> = new Promise((resolve) => {
-    this.#tellSlow = resolve;
-  });
+  /** Those of the images under way who want to hear that a better plan has replaced it. */
+  readonly #hearing = new Set<(ms: number) => void>();
 
   constructor(facts: GenerationFacts) {
     this.facts = facts;
@@ -50,9 +48,19 @@ export class Generation {
     return this.#retired;
   }
 
+  get closed(): boolean {
+    return this.#closed !== undefined;
+  }
+
   /** A better plan is in force: images take so many ms here by now, and those under way may be begun again there. */
   supersede(ms: number): void {
-    this.#tellSlow(ms);
+    for (const call of [...this.#hearing]) call(ms);
+  }
+
+  /** Has called when it is superseded, with how many ms images take on it by now; until the returned function is called. */
+  onSuperseded(call: (ms: number) => void): () => void {
+    this.#hearing.add(call);
+    return () => this.#hearing.delete(call);
   }
 
   /** Whether a device takes part in it. */

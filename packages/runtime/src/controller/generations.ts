@@ -32,6 +32,8 @@ export class Generations {
   readonly #context: Context;
   readonly #terms: GenerationTerms;
   #current: Generation | undefined;
+  /** Those that may have images under way: the one in force, and those before. */
+  readonly #open = new Set<Generation>();
   #count = 0;
 
   constructor(context: Context, terms: GenerationTerms) {
@@ -56,6 +58,8 @@ export class Generations {
     const before = this.#current;
     this.#current = generation;
     before?.retire();
+    for (const one of this.#open) if (one.closed) this.#open.delete(one);
+    this.#open.add(generation);
     this.#terms.switched(generation);
     const { number, predicted, plan, ids } = generation.facts;
     const { devices } = generation;
@@ -115,9 +119,10 @@ export class Generations {
     current?.retire();
   }
 
+  /** Images under way fail. */
   async close(): Promise<void> {
-    const current = this.#current;
     this.#current = undefined;
-    await current?.close();
+    await Promise.all([...this.#open].map((generation) => generation.close()));
+    this.#open.clear();
   }
 }

@@ -8,6 +8,7 @@ import type { Context } from './context.js';
 import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
 import type { Generations, Prepared } from './generations.js';
+import { Search } from './search.js';
 import type { Standbys } from './standbys.js';
 import { backOff } from './suspects.js';
 import { type Asked, askedOf, moved, type ServedModel } from './task.js';
@@ -33,17 +34,28 @@ const REST_LOOK_MS = 25;
 const STAND_IN = 0.85;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
+/** Searches for which there is time that are given up in a row because of what has changed meanwhile: then one is let finish. */
+const MOST_GIVEN_UP = 3;
+
+/** Why a plan is due, and since when. */
+interface Due {
+  readonly reason: PlanReason;
+  readonly since: number;
+}
 
 export class Replanning {
   readonly #context: Context;
   readonly #terms: ReplanningTerms;
-  /** Why the next plan is due, and since when. */
-  #due: { readonly reason: PlanReason; readonly since: number } | undefined;
+  #due: Due | undefined;
+  /** What is looked for at the moment, and why. */
+  #search: (Due & { readonly search: Search }) | undefined;
+  /** A search for which there is time that had to make room for an urgent one. */
+  #postponed: Due | undefined;
+  #givenUp = 0;
   #adapting: Promise<void> | undefined;
   /** Plans that could not be prepared, one after another. */
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
-  readonly #ending = new AbortController();
   /** The plan that is being prepared: loading models may keep its devices from saying that they are there. */
   #preparing: { readonly ids: ReadonlySet<string>; readonly stop: AbortController } | undefined;
   /** What came of plans that stood by. */
@@ -90,12 +102,28 @@ export class Replanning {
     const { generations } = this.#terms;
     if (generations.current === undefined || sudden) this.#standInFor(model, reason, since);
     this.#due ??= { reason, since };
+    this.#makeRoom(reason);
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;
       // What came up when the last plan was just done.
       if (this.#due !== undefined) this.need(this.#due.reason);
       this.#context.wake();
     });
+  }
+
+  /**
+   * Ends a search whose plan would be for a cluster that is no more, so that the next one begins at once. A search for which images wait
+   * is ended only where a device is lost to it: otherwise it is done before another one would be.
+   */
+  #makeRoom(reason: PlanReason): void {
+    this.#terms.standbys.yieldSearch();
+    if (this.#search === undefined) return;
+    const { search, ...due } = this.#search;
+    const lost = reason === 'lost' || reason === 'failed';
+    if (!lost && (search.urgent || (reason !== 'drift' && this.#givenUp >= MOST_GIVEN_UP))) return;
+    if (!search.urgent && (lost || reason === 'drift')) this.#postponed = due;
+    this.#givenUp += 1;
+    search.end();
   }
 
   async #adapt(model: ServedModel): Promise<void> {
@@ -105,6 +133,7 @@ export class Replanning {
       await new Promise((resolve) => setImmediate(resolve));
       const { reason, since } = this.#due;
       this.#due = undefined;
+      clearTimeout(this.#retry);
       try {
         const asked = askedOf(model, context.registry, context.suspects, this.#terms.pace, (_id, error) =>
           context.problem(error),
@@ -115,6 +144,12 @@ export class Replanning {
         context.problem(error);
         // Where nothing has changed meanwhile, the same would fail again at once.
         if (this.#due === undefined) this.#later();
+      } finally {
+        this.#hold = false;
+      }
+      if (this.#due === undefined) {
+        this.#due = this.#postponed;
+        this.#postponed = undefined;
       }
       context.wake();
     }
@@ -150,6 +185,8 @@ export class Replanning {
     const work = moved(prepared.work, prepared.ids, asked.ids);
     if (work === undefined) return;
     standbys.take(prepared);
+    // Its devices have images to answer.
+    standbys.yield();
     const tookMs = performance.now() - since;
     const run = judge.run(work);
     const now = { ...prepared, predicted: run };
@@ -179,8 +216,16 @@ export class Replanning {
     const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
     const start = before === undefined ? [] : [before];
     const asking = performance.now();
-    const work = await options.plan(asked.task, { urgent: running === undefined || reason === 'drift', start });
+    const search = new Search(options.plan, asked.task, { urgent: running === undefined || reason === 'drift', start });
+    this.#search = { search, reason, since };
+    const work = await search.plan.finally(() => {
+      this.#search = undefined;
+    });
     const planMs = performance.now() - asking;
+    // The next one is due.
+    if (work === undefined) return;
+    this.#givenUp = 0;
+    if (!search.urgent) this.#postponed = undefined;
     const bestMs = judge.latency(work);
     let runningMs: number | undefined;
     if (running !== undefined && running === generations.current && before !== undefined) {
@@ -193,6 +238,7 @@ export class Replanning {
       this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
     }
     await this.#rest(running);
+    if (this.#context.closed) return;
     // Something has failed meanwhile: the next plan is about what is left.
     if (this.#isStale(asked) || generations.current !== running) {
       this.need('failed');
@@ -214,14 +260,13 @@ export class Replanning {
       silenceMs,
       requestMs,
       inFlight,
-      signal: AbortSignal.any([this.#ending.signal, stop.signal]),
+      signal: stop.signal,
       failed: (error) => {
         if (generation !== undefined) generations.giveUp(generation, error);
       },
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
       this.#preparing = undefined;
-      this.#hold = false;
     });
     if ('error' in attempt) {
       for (const index of attempt.lost) if (asked.ids[index] !== undefined) this.#terms.suspect(asked.ids[index]);
@@ -231,8 +276,10 @@ export class Replanning {
     }
     this.#failures = 0;
     const { cluster } = attempt;
-    if (this.#context.closed) {
+    // A device may have failed, or the controller have been closed, when it was just ready.
+    if (stop.signal.aborted || this.#context.closed) {
       await cluster.close();
+      this.need('failed');
       return;
     }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
@@ -263,6 +310,7 @@ export class Replanning {
 
   close(): void {
     clearTimeout(this.#retry);
-    this.#ending.abort();
+    this.#search?.search.end();
+    this.#preparing?.stop.abort();
   }
 }

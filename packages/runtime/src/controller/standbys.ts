@@ -10,6 +10,7 @@ import type { Context } from './context.js';
 import type { Generation } from './generation.js';
 import type { Prepared } from './generations.js';
 import { isOnline } from './registry.js';
+import { Search } from './search.js';
 import { type Asked, askedOf, moved } from './task.js';
 
 export interface StandbyTerms {
@@ -33,8 +34,9 @@ interface Standby {
 const MOST = 3;
 /** A plan must have been in force for so long, with nothing else being planned, before stand-ins are prepared. */
 const QUIET_MS = 500;
-/** After one could not be prepared, or has failed. */
+/** After one could not be prepared, or has failed: twice as long each time, up to so long. */
 const AGAIN_MS = 5000;
+const MOST_AGAIN_MS = 80_000;
 /** One whose predicted time has changed by less than this share is still what would be planned; another one must be faster by that. */
 const SAME = 0.15;
 /** Weights that a device lacks take this share of the slowest link: images need the rest. */
@@ -47,9 +49,14 @@ export class Standbys {
   readonly #ready = new Map<string, Standby>();
   #timer: NodeJS.Timeout | undefined;
   #making = false;
+  /** Whether something has changed since plans began to be made. */
+  #changed = false;
+  /** How often in a row one of them could not be made. */
+  #failures = 0;
   /** Whether weights are on their way to devices that will load them. */
   #travelling = false;
   #ending: AbortController | undefined;
+  #search: Search | undefined;
 
   constructor(context: Context, terms: StandbyTerms) {
     this.#context = context;
@@ -100,8 +107,14 @@ export class Standbys {
     for (const [id, standby] of this.#ready) if (standby.prepared === prepared) this.#ready.delete(id);
   }
 
+  /** Gives up looking for one: a plan that is needed now is looked for first. */
+  yieldSearch(): void {
+    this.#search?.end();
+  }
+
   /** Gives up preparing one: a plan that is needed now comes first. */
   yield(): void {
+    this.yieldSearch();
     this.#ending?.abort();
   }
 
@@ -115,33 +128,43 @@ export class Standbys {
   }
 
   async #make(): Promise<void> {
+    const context = this.#context;
     const current = this.#terms.current();
-    if (this.#making || this.#context.closed || current === undefined) return;
+    if (context.closed || current === undefined) return;
+    if (this.#making) {
+      this.#changed = true;
+      return;
+    }
     if (this.#terms.busy()) {
       this.refresh();
       return;
     }
+    const isOver = (): boolean => context.closed || this.#terms.busy() || this.#terms.current() !== current;
     this.#making = true;
-    try {
-      const wanted = this.#busiest(current);
-      for (const [id, { prepared }] of this.#ready)
-        if (!wanted.includes(id) || !this.#works(prepared)) await this.#drop(id);
-      for (const id of wanted) {
-        if (this.#context.closed || this.#terms.busy() || this.#terms.current() !== current) break;
-        await this.#one(id);
+    this.#changed = false;
+    let failed = false;
+    const wanted = this.#busiest(current);
+    for (const [id, { prepared }] of this.#ready)
+      if (!wanted.includes(id) || !this.#works(prepared)) await this.#drop(id);
+    for (const id of wanted) {
+      if (isOver()) break;
+      try {
+        await this.#one(id, isOver);
+      } catch (error) {
+        // The others may be possible all the same.
+        failed = true;
+        context.problem(error);
       }
-    } catch (error) {
-      this.#context.problem(error);
-      this.refresh(AGAIN_MS);
-    } finally {
-      this.#making = false;
-      this.#ending = undefined;
-      if (this.#terms.current() !== current || this.#terms.busy()) this.refresh();
     }
+    this.#making = false;
+    this.#ending = undefined;
+    this.#failures = failed ? this.#failures + 1 : 0;
+    if (this.#changed || isOver()) this.refresh();
+    else if (failed) this.refresh(Math.min(MOST_AGAIN_MS, AGAIN_MS * 2 ** (this.#failures - 1)));
   }
 
   /** Sees to it that a plan without this device stands by, where there can be one. */
-  async #one(without: string): Promise<void> {
+  async #one(without: string, isOver: () => boolean): Promise<void> {
     const context = this.#context;
     const { model, options } = context;
     if (model === undefined) return;
@@ -152,14 +175,16 @@ export class Standbys {
     const work = before === undefined ? undefined : moved(before.work, before.ids, asked.ids);
     const isMs = work === undefined ? Number.POSITIVE_INFINITY : judge.latency(work);
     const wasMs = before?.predicted.latencyMs ?? 0;
-    if (before?.ids.length === asked.ids.length && Math.abs(isMs - wasMs) <= SAME * wasMs) return;
+    if (before?.ids.join() === asked.ids.join() && Math.abs(isMs - wasMs) <= SAME * wasMs) return;
     const start = work === undefined ? [] : [work];
-    const next = await options.plan(asked.task, { urgent: true, start });
-    if (this.#terms.busy() || context.closed || judge.latency(next) > (1 - SAME) * isMs) return;
+    this.#search = new Search(options.plan, asked.task, { urgent: true, start });
+    const next = await this.#search.plan;
+    this.#search = undefined;
+    if (next === undefined || isOver() || judge.latency(next) > (1 - SAME) * isMs) return;
     const prepared = await this.#prepare(asked, next, judge);
     if (prepared === undefined) return;
-    await this.#drop(without);
     this.#ready.set(without, { without, prepared });
+    await before?.cluster.close();
     const devices = [...new Set(prepared.cluster.program.steps.map(({ device }) => prepared.ids[device] ?? ''))].sort();
     context.tell({ type: 'standby', without, devices, predictedMs: prepared.predicted.latencyMs });
   }
@@ -171,6 +196,7 @@ export class Standbys {
     const plan = toPlan(model.workload, work, asked.ids.length);
     const ending = new AbortController();
     this.#ending = ending;
+    this.#travelling = false;
     let prepared: Prepared | undefined;
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1, identity } = options;
     const attempt = await tryConnect(compile(model.graph, plan, model.analysis), {

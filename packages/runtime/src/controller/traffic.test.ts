@@ -1,6 +1,6 @@
 import { REQUESTER } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
-import type { RunTrace } from '../requester.js';
+import type { RunTrace } from '../run-timeline.js';
 import { MESSAGE_VERSION as version } from './messages.js';
 import { starOf } from './network.js';
 import { apply, EMPTY_REGISTRY, type Registry } from './registry.js';

@@ -5,7 +5,7 @@
  */
 import { type Program, REQUESTER } from '@distredge/core';
 import { median } from '../median.js';
-import type { RunProgress, RunTrace } from '../requester.js';
+import type { RunProgress, RunTrace } from '../run-timeline.js';
 import { type LinkReport, MESSAGE_VERSION } from './messages.js';
 import { type Star, type StarLink, starOf } from './network.js';
 import { linkKey, type Registry } from './registry.js';

@@ -54,8 +54,16 @@ interface FixtureWeight {
   readonly offset: number;
 }
 
+interface FixtureNode {
+  readonly op: string;
+  readonly inputs: string[];
+  readonly outputs: string[];
+  /** Attributes that are whole numbers. */
+  readonly ints?: Readonly<Record<string, number>>;
+}
+
 export interface FixtureModel {
-  readonly nodes: readonly { readonly op: string; readonly inputs: string[]; readonly outputs: string[] }[];
+  readonly nodes: readonly FixtureNode[];
   readonly inputs: readonly FixtureValue[];
   readonly outputs: readonly FixtureValue[];
   readonly weights?: readonly FixtureWeight[];
@@ -77,6 +85,14 @@ function valueInfo({ name, type, shape }: FixtureValue): Field[] {
         ],
       ],
     ],
+  ];
+}
+
+function attribute(name: string, int: number): Field[] {
+  return [
+    [1, name],
+    [3, int],
+    [20, 2],
   ];
 }
 
@@ -104,9 +120,14 @@ function initializer({ name, shape, location, offset }: FixtureWeight): Field[] 
 export function onnxModel({ nodes, inputs, outputs, weights = [] }: FixtureModel): Uint8Array {
   const graph: Field[] = [
     ...nodes.map(
-      ({ op, inputs, outputs }): Field => [
+      ({ op, inputs, outputs, ints = {} }): Field => [
         1,
-        [...inputs.map((name): Field => [1, name]), ...outputs.map((name): Field => [2, name]), [4, op]],
+        [
+          ...inputs.map((name): Field => [1, name]),
+          ...outputs.map((name): Field => [2, name]),
+          [4, op],
+          ...Object.entries(ints).map(([name, int]): Field => [5, attribute(name, int)]),
+        ],
       ],
     ),
     [2, 'fixture'],

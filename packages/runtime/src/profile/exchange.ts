@@ -17,7 +17,8 @@ import {
 } from '@distredge/core';
 import type { Transport } from '../link/link.js';
 import { median } from '../median.js';
-import { connect, type RunTrace } from '../requester.js';
+import { connect } from '../requester.js';
+import type { RunTrace } from '../run-timeline.js';
 import type { LinkFigures } from './link.js';
 
 export interface ExchangeOptions {

@@ -10,6 +10,7 @@ import { homedir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { DistrEdgeError } from '@distredge/core';
 import type { HeldBlob, WeightSource } from './blob.js';
+import { ChunkIndex } from './chunks.js';
 import { Intake, type Partial } from './intake.js';
 import { isAlive, makePrivateFolder, removePrivateFolder } from './private-folder.js';
 
@@ -75,6 +76,8 @@ export class BlobStore {
   /** The longest unused first. */
   readonly #entries = new Map<string, Entry>();
   readonly #partials = new Map<string, Partial>();
+  /** Which of the blobs have which chunks, as far as that was told. */
+  readonly chunks: ChunkIndex = new ChunkIndex();
   #total = 0;
   #folder: Promise<string> | undefined;
   #parts = 0;
@@ -269,6 +272,7 @@ export class BlobStore {
   }
 
   #drop(entry: Entry): void {
+    this.chunks.forget(entry.hash);
     if (this.#entries.get(entry.hash) === entry) {
       this.#entries.delete(entry.hash);
       this.#total -= entry.bytes;

@@ -190,6 +190,24 @@ it('asks once more where the beginning, from another time, was wrong', async () 
   await cluster.close();
 });
 
+it('asks for all of a weight where chunks that are there are not what they were said to be', async () => {
+  await start();
+  const other = all.findLastIndex(({ length }) => length === 4608);
+  const lie = 'a'.repeat(64);
+  const chunks = [weight, other].map((blob) => ({ blob, first: 4608, hashes: [lie] }));
+  const first = await announce({ chunks });
+  await wantedOf(first);
+  for (let blob = 0; blob < other; blob++) await first.send(FrameKind.blob, 0, blob, all[blob] as Uint8Array);
+  await until(() => engines[0]?.loaded.length === 1);
+  first.link.close();
+  await until(() => engines[0]?.closed === true);
+  const second = await announce({ chunks });
+  expect(await wantedOf(second)).toEqual([{ blob: other, from: 0 }]);
+  await sendBlobs(second, program, 0);
+  await second.hears('ready');
+  loadedRight(engines.at(-1));
+});
+
 it('refuses bytes that are not those of the hash, says so, and keeps none of them', async () => {
   await start();
   const end = await announce();
@@ -215,6 +233,9 @@ it.each<[string, Partial<Control & { type: 'prepare' }>]>([
   ['one hash for two sizes', { hashes: hashes.map(() => hashes[0] as string) }],
   ['a hash that is none', { hashes: hashes.map(() => 'z'.repeat(64)) }],
   ['a hash that is a path', { hashes: hashes.map(() => '../../etc/passwd') }],
+  ['chunks of another size', { chunks: [{ blob: weight, first: 100, hashes: hashes.slice(0, 3) }] }],
+  ['chunks of no blob', { chunks: [{ blob: 999, first: 100, hashes: hashes.slice(0, 1) }] }],
+  ['a chunk that is a path', { chunks: [{ blob: weight, first: 4608, hashes: ['../../etc/passwd'] }] }],
 ])('%s: is refused, and the next requester served', async (_, change) => {
   await start();
   expect(await (await announce(change)).refusal()).toMatch(/^PROTOCOL/);
