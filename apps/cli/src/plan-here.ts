@@ -20,7 +20,7 @@ import {
   workloadOf,
 } from '@distredge/core';
 import { type Cluster, createTcpTransport, measureExchange } from '@distredge/runtime';
-import { median } from './median.js';
+import { fastest, type Timed } from './fastest.js';
 import { ms, Progress, shown } from './output.js';
 import { PlannerThreads } from './planner-threads.js';
 import { profileHere } from './profile-here.js';
@@ -28,8 +28,6 @@ import { prepare, type Tensors } from './split.js';
 
 /** How long to search. */
 const SEARCH_MS = 4000;
-/** The two fastest plans take turns so often in the end, since machines have better and worse moments. */
-const TURNS = 2;
 /** Runs of a plan that count in each turn, after some to warm up. */
 const RUNS = 8;
 const WARM_UP = 5;
@@ -44,10 +42,7 @@ export interface Tried {
   readonly by: 'planner' | 'rule';
 }
 
-interface Trial extends Tried {
-  /** In ms. */
-  readonly times: number[];
-}
+type Trial = Tried & Timed;
 
 /** Plans for that many providers of one core each, tries the plans on them, and compiles the fastest. */
 export async function planHere(
@@ -78,17 +73,6 @@ export async function planHere(
   return fastest(trials, async ({ program, times }) => {
     times.push(...(await timed(program, inputs, addresses)));
   });
-}
-
-/** The fastest: all take a turn, then the faster half of them, until two are left that take some more. */
-async function fastest(trials: readonly Trial[], turn: (trial: Trial) => Promise<void>): Promise<Trial> {
-  let left = trials;
-  for (let turns = 1; ; turns = left.length > 2 ? 1 : TURNS) {
-    for (let again = 0; again < turns; again++) for (const trial of left) await turn(trial);
-    const ranked = [...left].sort((a, b) => median(a.times) - median(b.times));
-    if (left.length <= 2) return ranked[0] as Trial;
-    left = ranked.slice(0, Math.max(2, Math.ceil(left.length / 2)));
-  }
 }
 
 /** A plan from what this machine was measured to be. */
