@@ -1,6 +1,6 @@
 /** The thread that plans, so that the command still hears Ctrl-C; `planner-worker.ts` speaks to it. */
-import { parentPort, workerData } from 'node:worker_threads';
-import { DistrEdgeError, type PlanningTask } from '@distredge/core';
+import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { DistrEdgeError, type PlanningTask, type WorkPlan } from '@distredge/core';
 import {
   createPlanner,
   explain,
@@ -10,10 +10,11 @@ import {
   type Planned,
   type PlannerOptions,
   type PlannerProgress,
+  type Together,
   type TrainedAgent,
 } from '@distredge/planner';
 import type { ExitGate } from '@distredge/runtime';
-import type { PlannerAnswer, PlannerRequest } from './planner-worker.js';
+import type { PlannerAnswer, PlannerRequest, SideBySide } from './planner-worker.js';
 
 const PROGRESS_MS = 50;
 
@@ -64,20 +65,25 @@ async function handle(request: PlannerRequest): Promise<PlannerAnswer> {
   if (request.kind === 'bound') return { bound: await lowerBound(task) };
   if (request.kind === 'explain') return { reasons: await explain(task, request.plan, request.options) };
   const { planner: name, classical, objective = 'latency' } = request;
-  const { stop, ...options } = request.options;
+  const { stop, together, ...options } = request.options;
   const started = performance.now();
   const settings = {
     ...options,
     ...(stop === undefined ? {} : { signal: signalOf(stop) }),
+    ...(together === undefined ? {} : { together: togetherBy(together) }),
     onProgress: reporter(),
   };
-  const { plan, latencyMs, evaluations } =
-    name === 'osds' && request.goesOn === true
-      ? await tuned(task, settings)
-      : await createPlanner(name, { classical, objective, runner: guardedRunner() }).plan(task, settings);
-  const planMs = performance.now() - started;
-  if (!Number.isFinite(latencyMs)) throw doesNotFit(name, task);
-  return { planned: { plan, latencyMs, evaluations }, planMs };
+  try {
+    const { plan, latencyMs, evaluations } =
+      name === 'osds' && request.goesOn === true
+        ? await tuned(task, settings)
+        : await createPlanner(name, { classical, objective, runner: guardedRunner() }).plan(task, settings);
+    const planMs = performance.now() - started;
+    if (!Number.isFinite(latencyMs)) throw doesNotFit(name, task);
+    return { planned: { plan, latencyMs, evaluations }, planMs };
+  } finally {
+    for (const port of together?.ports ?? []) port.close();
+  }
 }
 
 /** Read in the middle of a search, where no message is heard. */
@@ -86,6 +92,24 @@ function signalOf(stop: Int32Array<SharedArrayBuffer>): { readonly aborted: bool
     get aborted() {
       return Atomics.load(stop, 0) !== 0;
     },
+  };
+}
+
+/** Heard without waiting: between two rounds of a search, what has come meanwhile counts. */
+function togetherBy({ index, count, ports }: SideBySide): Together {
+  return {
+    index,
+    count,
+    tell(plan) {
+      for (const port of ports) port.postMessage(plan);
+    },
+    heard: () =>
+      ports.flatMap((port) => {
+        const plans: WorkPlan[] = [];
+        for (let next = receiveMessageOnPort(port); next !== undefined; next = receiveMessageOnPort(port))
+          plans.push(next.message as WorkPlan);
+        return plans;
+      }),
   };
 }
 

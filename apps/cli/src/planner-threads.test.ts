@@ -1,3 +1,4 @@
+import { receiveMessageOnPort } from 'node:worker_threads';
 import type { PlanningTask, WorkPlan } from '@distredge/core';
 import { expect, test } from 'vitest';
 import { PlannerThreads } from './planner-threads.js';
@@ -29,14 +30,19 @@ function scene(): { threads: PlannerThreads; asked: Omit<PlanRequest, 'kind'>[];
   return { threads, asked, ended: () => ended };
 }
 
-test('the best of searches from seeds one after another counts, and all share what they find', async () => {
+test('the best of searches from seeds one after another counts, and each hears what the others tell', async () => {
   const { threads, asked, ended } = scene();
   const told: (readonly [number, number])[] = [];
   const best = await threads.plan(request, ({ done, bestMs }) => told.push([done, bestMs]));
   expect(best).toMatchObject({ latencyMs: 20, evaluations: 30, planMs: 7 });
   expect(asked.map(({ options }) => options.seed)).toEqual([5, 6, 7]);
-  expect(new Set(asked.map(({ options }) => options.together)).size).toBe(1);
-  expect(asked[0]?.options.together?.[0]).toBe(Number.POSITIVE_INFINITY);
+  expect(asked.map(({ options }) => options.together?.index)).toEqual([0, 1, 2]);
+  const [first, ...others] = asked.map(({ options }) => options.together?.ports ?? []);
+  for (const port of first ?? []) port.postMessage('a plan');
+  expect(others.map((ports) => ports.flatMap((port) => receiveMessageOnPort(port)?.message ?? []))).toEqual([
+    ['a plan'],
+    ['a plan'],
+  ]);
   expect(told.at(-1)).toEqual([0.5, 20]);
   await threads.close();
   expect(ended()).toBe(3);

@@ -1,16 +1,12 @@
 /**
- * Planning on all cores: `auto` searches from several seeds at once, one on each thread, and the best plan counts. A search
- * freezes into one of many good plans, and which one is chance; another seed helps more than more time.
+ * Planning on all cores: `auto` searches from several seeds at once, one on each thread. They share what there is to begin with, tell each
+ * other what they find, and the best plan counts. A search freezes into one of many good plans, and which one is chance; another seed helps
+ * more than more time.
  */
 import { availableParallelism } from 'node:os';
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { type PlanningTask, simulator, type WorkPlan } from '@distredge/core';
-import {
-  type ExplainOptions,
-  type LowerBound,
-  type PlannerProgress,
-  type Reason,
-  sharedBest,
-} from '@distredge/planner';
+import type { ExplainOptions, LowerBound, PlannerProgress, Reason } from '@distredge/planner';
 import { PlannerWorker, type PlanRequest, type TimedPlan } from './planner-worker.js';
 
 /** More seeds bring little more, and every thread has memory of its own. */
@@ -50,13 +46,14 @@ export class PlannerThreads {
     while (this.#others.length < this.#threads - 1) this.#others.push(this.#make());
     const { seed = 1 } = request.options;
     const told: PlannerProgress[] = [];
-    const common = sharedBest();
-    const searches = [this.#first, ...this.#others].map((worker, index) =>
-      worker.plan({ ...request, options: { ...request.options, seed: seed + index, together: common } }, (progress) => {
+    const ports = connected(this.#threads);
+    const searches = [this.#first, ...this.#others].map((worker, index) => {
+      const together = { index, count: this.#threads, ports: ports[index] ?? [] };
+      return worker.plan({ ...request, options: { ...request.options, seed: seed + index, together } }, (progress) => {
         told[index] = progress;
-        onProgress?.(together(told.filter((item) => item !== undefined)));
-      }),
-    );
+        onProgress?.(overall(told.filter((item) => item !== undefined)));
+      });
+    });
     const settled = await Promise.allSettled(searches);
     const plans = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     const [first, ...rest] = plans;
@@ -81,8 +78,21 @@ export class PlannerThreads {
   }
 }
 
+/** For each of so many, a port to every other one. */
+function connected(count: number): MessagePort[][] {
+  const ports: MessagePort[][] = Array.from({ length: count }, () => []);
+  for (let a = 0; a < count; a++) {
+    for (let b = a + 1; b < count; b++) {
+      const { port1, port2 } = new MessageChannel();
+      ports[a]?.push(port1);
+      ports[b]?.push(port2);
+    }
+  }
+  return ports;
+}
+
 /** How far searches side by side are, and the best of them. */
-function together(told: readonly PlannerProgress[]): PlannerProgress {
+function overall(told: readonly PlannerProgress[]): PlannerProgress {
   const best = told.reduce((so, item) => (item.bestMs < so.bestMs ? item : so));
   return { ...best, done: Math.min(...told.map(({ done }) => done)) };
 }

@@ -1,7 +1,7 @@
 /** Planning on a thread of its own: a search fills its thread, and Ctrl-C must be heard meanwhile. */
-import { Worker } from 'node:worker_threads';
+import { type MessagePort, Worker } from 'node:worker_threads';
 import { DistrEdgeError, type ErrorCode, type PlanningTask, type WorkPlan } from '@distredge/core';
-import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason, SharedBest } from '@distredge/planner';
+import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason } from '@distredge/planner';
 import { createExitGate, type ExitGate, guardExit, unguardExit } from '@distredge/runtime';
 
 export interface PlanRequest {
@@ -17,10 +17,17 @@ export interface PlanRequest {
     readonly budgetMs?: number;
     readonly seed?: number;
     readonly start?: readonly WorkPlan[];
-    readonly together?: SharedBest;
+    readonly together?: SideBySide;
     /** Ends the search when it is no longer 0. */
     readonly stop?: Int32Array<SharedArrayBuffer>;
   };
+}
+
+/** Which of several searches of one task it is, and ports to the others, on which they tell of plans. */
+export interface SideBySide {
+  readonly index: number;
+  readonly count: number;
+  readonly ports: readonly MessagePort[];
 }
 
 export interface ExplainRequest {
@@ -110,7 +117,7 @@ export class PlannerWorker {
       worker.on('message', heard);
       worker.on('error', failed);
       worker.on('exit', ended);
-      worker.postMessage(request);
+      worker.postMessage(request, request.kind === 'plan' ? [...(request.options.together?.ports ?? [])] : []);
     });
   }
 }

@@ -1,9 +1,9 @@
-import { type PlanningTask, simulator, type WorkVolume } from '@distredge/core';
+import { type PlanningTask, simulator, type WorkPlan, type WorkVolume } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { auto } from './auto.js';
 import { Net, randomTask, taskOn } from './baselines/fixtures.js';
 import { baselines } from './baselines/index.js';
-import { type SharedBest, sharedBest } from './planner.js';
+import type { Together } from './planner.js';
 import { Geometry } from './search/geometry.js';
 import { devicesOf, fromWorkPlan } from './search/plan-state.js';
 
@@ -157,27 +157,31 @@ describe('auto', () => {
     expect(counted.latencyMs).toBeGreaterThanOrEqual(latencyMs * (1 - 1e-3));
   });
 
-  it('tells searches beside it what it has found, and goes on as long as any of them gains', async () => {
-    const task = chain([{ rate: 1e6 }, { rate: 10, mbps: 0.1 }], { mbps: 100, latencyMs: 5 });
-    const search = async (together: SharedBest, tick: () => void): Promise<{ ms: number; latencyMs: number }> => {
-      let ms = 0;
-      const now = (): number => {
-        tick();
-        return ms++;
+  it('tells searches beside it of every better plan, and goes on from what it hears', async () => {
+    const task = chain([{ rate: 1000 }, { rate: 1300 }, { rate: 700 }], { mbps: 100, latencyMs: 3 }, { layers: 6 });
+    const judge = simulator(task);
+    const search = async (heard: readonly WorkPlan[], maxEvaluations: number, index = 1) => {
+      const told: number[] = [];
+      let news = heard;
+      const together: Together = {
+        index,
+        count: 2,
+        tell: (plan) => told.push(judge.latency(plan)),
+        heard() {
+          const plans = news;
+          news = [];
+          return plans;
+        },
       };
-      const { latencyMs } = await auto(task, { budgetMs: 8000, now, together });
-      return { ms, latencyMs };
+      return { ...(await auto(task, { maxEvaluations, together })), told };
     };
-    const none = sharedBest();
-    const alone = await search(none, () => undefined);
-    expect(none[0]).toBeCloseTo(alone.latencyMs, 9);
-    const better = sharedBest();
-    better[0] = alone.latencyMs;
-    const beside = await search(better, () => {
-      better[0] = (better[0] as number) * 0.999;
-    });
-    expect(beside.ms).toBeGreaterThan(1.3 * alone.ms);
-    expect(beside.latencyMs).toBeLessThan(Number.POSITIVE_INFINITY);
+    const long = await search([], 6000, 0);
+    expect(long.told.at(-1)).toBeCloseTo(long.latencyMs, 9);
+    expect(long.told).toEqual([...long.told].sort((x, y) => y - x));
+    const alone = await search([], 150);
+    expect(alone.latencyMs).toBeGreaterThan(long.latencyMs * 1.001);
+    const beside = await search([long.plan], 150);
+    expect(beside.latencyMs).toBeLessThanOrEqual(long.latencyMs * (1 + 1e-9));
   });
 
   it('stops when told to, with the best so far', async () => {

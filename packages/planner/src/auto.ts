@@ -9,7 +9,7 @@ import { coedge } from './baselines/coedge.js';
 import { deeperthings } from './baselines/deeperthings.js';
 import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
-import type { Planned, PlannerOptions, SharedBest } from './planner.js';
+import type { Planned, PlannerOptions } from './planner.js';
 import { type Annealed, annealing } from './search/anneal.js';
 import type { MoveContext } from './search/context.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
@@ -32,15 +32,6 @@ export interface AutoOptions extends PlannerOptions {
   readonly now?: () => number;
   /** Judges plans; by default the simulator of the task. */
   readonly simulator?: PlanSimulator;
-}
-
-/** Notes what one search has found, and says what the best of all is. Two that write at once may lose the worse or, until its next turn, the better one. */
-function best(own: number, together: SharedBest | undefined): number {
-  if (together === undefined) return own;
-  const known = together[0] ?? own;
-  if (own >= known) return known;
-  together[0] = own;
-  return own;
 }
 
 export interface AutoPlanned extends Planned {
@@ -136,6 +127,8 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const { lowerBoundMs = 0 } = options;
   const limits = { starts: STARTS_SHARE * first, baselines: baselinesShare(budgetMs, firstMs, count) * first };
   let pool = await firstPool(evaluator, options, budgetMs, limits, watch);
+  const company = new Company(evaluator, options);
+  pool.push(...company.meet());
   /** Plans in the whole budget, as far as can be told. */
   let plans = counted ? maxEvaluations : probed(evaluator, pool);
   /** Anneals the best of the pool, round after round, until that share of the budget is used. */
@@ -159,7 +152,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
         }
         next.push({ ...step.value, family: start.family });
       }
-      pool = [...next, ...pool];
+      pool = [...next, ...company.meet(), ...pool];
       if (!counted && evaluator.done > before.done) {
         plans = (evaluator.evaluations - before.evaluations) / (evaluator.done - before.done);
       }
@@ -169,11 +162,11 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   await search(rounds, first);
   let end = first;
   while (end < 1 && evaluator.done < 1) {
-    const before = best(evaluator.bestMs, options.together);
+    const before = evaluator.bestMs;
     end = Math.min(1, end + AGAIN * first);
     await search(MORE_ROUNDS, end);
     const least = form.classical ? LEAST_CLASSICAL_PLANS : LEAST_PLANS;
-    if (best(evaluator.bestMs, options.together) > before * (1 - WORTH) && evaluator.evaluations >= least) break;
+    if (evaluator.bestMs > before * (1 - WORTH) && evaluator.evaluations >= least) break;
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
   return {
@@ -219,16 +212,21 @@ async function firstPool(
       if (!(error instanceof DistrEdgeError || error instanceof RangeError)) throw error;
     }
   }
+  const { index = 0, count = 1 } = options.together ?? {};
+  let turn = 0;
   for (const states of [own, starts(geometry, form)]) {
     for (const { state, family } of states) {
       if (form.classical && !isClassical(state)) continue;
+      // Each of several searches looks at its share of them.
+      if (turn++ % count !== index) continue;
       pool.push({ state, cost: evaluator.cost(state), family });
       evaluator.look();
       if (evaluator.done > until.starts) break;
       await watch.pause(evaluator);
     }
   }
-  if (until.baselines === 0) return pool;
+  // One of several searches tells the others of them.
+  if (until.baselines === 0 || index > 0) return pool;
   for (const planner of [coedge, mednn, aofl, deeperthings]) {
     evaluator.look();
     if (evaluator.done > until.baselines) break;
@@ -283,6 +281,34 @@ function chosen(pool: readonly Entrant[], count: number): Entrant[] {
     seen.add(entry.family);
   }
   return [...first, ...others].slice(0, count);
+}
+
+/** The searches beside this one. */
+class Company {
+  readonly #evaluator: Evaluator;
+  readonly #options: AutoOptions;
+  #toldMs = Number.POSITIVE_INFINITY;
+
+  constructor(evaluator: Evaluator, options: AutoOptions) {
+    this.#evaluator = evaluator;
+    this.#options = options;
+  }
+
+  /** Tells the others of the best plan, if it is a new one, and judges the best that they have told of since the last time. */
+  meet(): Entrant[] {
+    const { together } = this.#options;
+    const { bestMs, bestPlan, geometry } = this.#evaluator;
+    if (together === undefined) return [];
+    if (bestPlan !== undefined && bestMs < this.#toldMs) {
+      together.tell(cleaned(bestPlan));
+      this.#toldMs = bestMs;
+    }
+    return together.heard().map((plan) => {
+      this.#evaluator.costOf(plan);
+      const state = fromWorkPlan(plan, geometry);
+      return { state, cost: this.#evaluator.cost(state), family: 'others' };
+    });
+  }
 }
 
 /** Lets others run between stretches of search, and tells how far it is. */

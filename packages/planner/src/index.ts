@@ -9,13 +9,12 @@ export { type LcPssOptions, type LcPssPartition, lcPss, lcPssSweep } from './lc-
 export { OSDS_DEFAULTS, OSDS_PUBLISHED, type OsdsParameters } from './osds/osds.js';
 export { type OsdsOptions, type OsdsPlanned, type OsdsPlanner, osds } from './osds/planner.js';
 export { decodeTrained, encodeTrained, type TrainedAgent } from './osds/trained.js';
-export {
-  type Planned,
-  type Planner,
-  type PlannerOptions,
-  type PlannerProgress,
-  type SharedBest,
-  sharedBest,
+export type {
+  Planned,
+  Planner,
+  PlannerOptions,
+  PlannerProgress,
+  Together,
 } from './planner.js';
 export { baselineNames, createPlanner, type PlannerSettings, plannerNames } from './registry.js';
 export { Actor, type ActorState } from './rl/actor.js';

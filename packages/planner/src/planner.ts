@@ -10,16 +10,19 @@ export interface PlannerOptions {
   readonly onProgress?: (progress: PlannerProgress) => void;
   /** Plans to start from, for example the one that runs now. */
   readonly start?: readonly WorkPlan[];
-  /** What searches of the same task that run at the same time have found: none goes on for what would be no gain to all. */
-  readonly together?: SharedBest;
+  /** Searches of the same task that run at the same time. */
+  readonly together?: Together;
 }
 
-/** The best of several searches at once: one number in shared memory, in ms or as the objective has it; Infinity at first. */
-export type SharedBest = Float64Array<SharedArrayBuffer>;
-
-/** Room for the best of several searches. */
-export function sharedBest(): SharedBest {
-  return new Float64Array(new SharedArrayBuffer(Float64Array.BYTES_PER_ELEMENT)).fill(Number.POSITIVE_INFINITY);
+/** Several searches of one task, on a thread each, which share what there is to try and tell each other what they find. */
+export interface Together {
+  /** Which of them this one is, from 0 on. */
+  readonly index: number;
+  readonly count: number;
+  /** Tells the others of a plan that is better than all that this search has told of. */
+  tell(plan: WorkPlan): void;
+  /** The plans that the others have told of since the last call. */
+  heard(): readonly WorkPlan[];
 }
 
 export interface PlannerProgress {
