@@ -88,6 +88,8 @@ const MORE_ROUNDS: readonly Round[] = [
   { survivors: 1, share: 0.5, hot: 0.001 },
 ];
 const COLD = 0.0002;
+/** Searches side by side keep to themselves as long as more plans than this go on: what one finds early keeps the others from finding something else. */
+const ALONE = 5;
 /** Plans that a start is given in a round at least: with fewer of them, fewer starts go on. */
 const LEAST_EACH = 200;
 /** Plans simulated to see how many there will be time for; those of a search, which are like each other, take about half as long. */
@@ -152,7 +154,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
         }
         next.push({ ...step.value, family: start.family });
       }
-      pool = [...next, ...company.meet(), ...pool];
+      pool = [...next, ...(survivors <= ALONE ? company.meet() : []), ...pool];
       if (!counted && evaluator.done > before.done) {
         plans = (evaluator.evaluations - before.evaluations) / (evaluator.done - before.done);
       }
