@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { INPUT_TAPS, isWorthwhile, PRODUCTS, TAPS, transformFilters } from './filters.js';
+import { expectedGain, INPUT_TAPS, PRODUCTS, TAPS, transformFilters } from './filters.js';
 
 const random = (count: number, seed: number): Float32Array => {
   let state = seed;
@@ -70,11 +70,13 @@ test('sixteen products of a tile give its four outputs', () => {
   }
 });
 
-test('is chosen where channels are many and positions enough to share the filters', () => {
-  expect(isWorthwhile(512, 512, 28, 28)).toBe(true);
-  expect(isWorthwhile(256, 256, 14, 14)).toBe(true);
-  expect(isWorthwhile(32, 32, 256, 256)).toBe(false);
-  expect(isWorthwhile(16, 512, 56, 56)).toBe(false);
-  expect(isWorthwhile(512, 512, 3, 7)).toBe(false);
-  expect(isWorthwhile(512, 512, 1, 1)).toBe(false);
+test('is chosen where channels are many, and positions enough to share the filters but not more than caches keep', () => {
+  expect(expectedGain(512, 512, 28, 28)).toBeGreaterThan(5e8);
+  expect(expectedGain(256, 256, 14, 14)).toBeGreaterThan(0);
+  expect(expectedGain(64, 64, 56, 56)).toBeGreaterThan(0);
+  expect(expectedGain(64, 64, 256, 256)).toBe(0);
+  expect(expectedGain(32, 32, 256, 256)).toBe(0);
+  expect(expectedGain(16, 512, 56, 56)).toBe(0);
+  expect(expectedGain(512, 512, 3, 7)).toBe(0);
+  expect(expectedGain(512, 512, 1, 1)).toBe(0);
 });

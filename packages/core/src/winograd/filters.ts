@@ -67,32 +67,33 @@ export function transformFilters(
   return out;
 }
 
-/** Multiply-adds in the time that one element takes on its way into tiles and out of them. */
-const ELEMENT_COST = 70;
-/** The same where the input and the output are larger together than `NEAR_BYTES`, and what is between leaves the near caches. */
-const FAR_ELEMENT_COST = 113;
-const NEAR_BYTES = 8e6;
+/** Multiply-adds in the time that one element takes on its way into tiles and out of them, where caches keep what is between. */
+const ELEMENT_COST = 68;
+/** What it takes more where they do not: nothing of it for an input and an output of `near` bytes together, all of it for `far`. */
+const FAR_COST = { multiplyAdds: 77, near: 4e6, far: 4e7 };
 /** Multiply-adds in the time that one weight takes to come from memory, where few positions share it. */
 const WEIGHT_COST = 7;
 /** Multiply-adds in the time that the nodes themselves take, some 60 in place of one. */
-const NODES_COST = 2.3e6;
+const NODES_COST = 2.4e6;
 /** Predicted gain, as a share of the direct convolution's time, below which it stays as it is. */
-const LEAST_GAIN = 0.05;
+const LEAST_GAIN = 0.08;
 
 /**
- * Whether a convolution is expected to be faster so. The costs were measured with onnxruntime on one x64 core with AVX2, against
- * its direct convolution of blocked channels; they are ratios of time, which differ less between such machines than times do.
+ * What is expected to be gained by computing a convolution so, in multiply-adds of the direct one; 0 where that is little or nothing. The
+ * costs were measured with onnxruntime on one x64 core with AVX2, against its direct convolution of blocked channels; they are ratios of
+ * time, which differ less between such machines than times do.
  * @param rows and `columns` of the output
  */
-export function isWorthwhile(channels: number, filters: number, rows: number, columns: number): boolean {
+export function expectedGain(channels: number, filters: number, rows: number, columns: number): number {
   const pairs = channels * filters;
   const positions = rows * columns;
   const tiles = Math.ceil(rows / TILE) * Math.ceil(columns / TILE);
   const direct = pairs * (TAPS * TAPS * positions + TAPS * TAPS * WEIGHT_COST);
   const products = PRODUCTS * PRODUCTS;
   const elements = (channels + filters) * tiles * TILE * TILE;
-  const far = elements * Float32Array.BYTES_PER_ELEMENT > NEAR_BYTES;
-  const moved = elements * (far ? FAR_ELEMENT_COST : ELEMENT_COST);
-  const winograd = pairs * (products * tiles + products * WEIGHT_COST) + moved + NODES_COST;
-  return winograd < (1 - LEAST_GAIN) * direct;
+  const { multiplyAdds, near, far } = FAR_COST;
+  const distance = Math.log((elements * Float32Array.BYTES_PER_ELEMENT) / near) / Math.log(far / near);
+  const each = ELEMENT_COST + multiplyAdds * Math.min(1, Math.max(0, distance));
+  const winograd = pairs * products * (tiles + WEIGHT_COST) + elements * each + NODES_COST;
+  return winograd < (1 - LEAST_GAIN) * direct ? direct - winograd : 0;
 }

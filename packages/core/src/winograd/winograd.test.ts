@@ -77,6 +77,27 @@ test('an engine that compares shapes by name finds those of all sums equal', () 
       ]);
 });
 
+test('no more are written than an engine loads in a moment, those that gain most', () => {
+  const more = floatTensor(new Float32Array(2 * SIZE * SIZE * 9).fill(0.01), [2 * SIZE, SIZE, 3, 3]);
+  const chain = Array.from({ length: 30 }, (_, index) =>
+    node('Conv', [index === 0 ? 'x' : `c${index - 1}`, 'k'], `c${index}`, pads),
+  );
+  const found = winogradModel(
+    model([...chain, node('Conv', ['c29', 'm'], 'y', pads)], 'y', 17n, [externalProtoOf('m', more, 'm.bin')]),
+    shapes,
+  );
+  const written = found?.write(
+    new Map([
+      ['k.bin', weights.data],
+      ['m.bin', more.data],
+    ]),
+  );
+  const left = decodeModelProto(written?.bytes ?? new Uint8Array()).graph?.node?.filter(
+    ({ input }) => input?.[1] === 'k' || input?.[1] === 'm',
+  );
+  expect(left?.map(({ input }) => input?.[1])).toEqual(Array(31 - 24).fill('k'));
+});
+
 test('what others read too stays behind the convolution', () => {
   const bytes = model([node('Conv', ['x', 'k'], 'c', pads), node('Relu', ['c'], 'r'), node('Add', ['c', 'r'], 'y')]);
   const written = winogradModel(bytes, shapes)?.write(new Map([['k.bin', weights.data]]));
