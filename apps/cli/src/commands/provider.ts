@@ -58,7 +58,8 @@ async function provide({ listen, threads, busyWait, cache, winograd, child }: Op
     },
   });
   onEnd(() => provider.close());
-  if (child) process.send?.({ address: provider.address });
+  // That the parent is gone is told by the end of the channel.
+  if (child) process.send?.({ address: provider.address }, undefined, undefined, () => undefined);
   else print(`provider on ${provider.address} (${engineName(engine)}); Ctrl-C ends it`);
   await new Promise(() => undefined);
 }
