@@ -14,6 +14,8 @@ export interface LocalProviders {
   readonly pids: readonly number[];
   /** Whether each has a core of its own. */
   readonly pinned: boolean;
+  /** Ends them before the command ends. */
+  end(): Promise<void>;
 }
 
 /**
@@ -43,7 +45,7 @@ export async function startLocalProviders(count: number, extra: readonly string[
   const children = Array.from({ length: count }, (_, index) => launch(pinned ? cores[index] : undefined, extra));
   onEnd(() => endChildren(children));
   const addresses = await Promise.all(children.map(addressOf));
-  return { addresses, pids: children.map(({ pid }) => pid ?? 0), pinned };
+  return { addresses, pids: children.map(({ pid }) => pid ?? 0), pinned, end: () => endChildren(children) };
 }
 
 /** Starts a provider process; on one core where that is given. */

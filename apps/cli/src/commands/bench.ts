@@ -2,10 +2,10 @@
 import type { Program, VolumeRule } from '@distredge/core';
 import type { Command } from 'commander';
 import { median } from '../median.js';
-import { MODEL_ARGUMENT, readModel } from '../model-file.js';
+import { MODEL_ARGUMENT, type ModelFile, readModel } from '../model-file.js';
 import { modelOptions, planOption, sharesOf, volumeRule, weightList, wholeNumber, withShapes } from '../options.js';
 import { ms, Progress, print, printJson, styled, table } from '../output.js';
-import { planHere } from '../plan-here.js';
+import { planHere, type Tried } from '../plan-here.js';
 import { readPlan } from '../planning.js';
 import {
   compileAs,
@@ -18,6 +18,7 @@ import {
   openUnsplit,
   prepare,
   splitFacts,
+  type Tensors,
 } from '../split.js';
 import { exchangeGaps } from '../timeline.js';
 import { addBenchPlanners } from './bench-planners.js';
@@ -78,6 +79,21 @@ async function divisionOf({ plan, volumes, weights, workers }: Options): Promise
   return weights === undefined ? undefined : { volumes: 'blocks', weights: sharesOf(weights, workers) };
 }
 
+/** A plan, tried on providers of its own: what they have loaded for others stays in their memory. */
+async function planOn(
+  workers: number,
+  extra: readonly string[],
+  { graph, name }: ModelFile,
+  inputs: Tensors,
+): Promise<Tried> {
+  const providers = await localProviders(workers, extra);
+  try {
+    return await planHere(graph, name, inputs, providers.addresses);
+  } finally {
+    await providers.end();
+  }
+}
+
 async function bench(path: string, options: Options): Promise<void> {
   const division = await divisionOf(options);
   const workers =
@@ -86,11 +102,9 @@ async function bench(path: string, options: Options): Promise<void> {
   const inputs = await inputsFor(model.graph, options);
   const given = division === undefined ? undefined : compileAs(model.graph, division, options.plan);
   const extra = options.winograd ? [] : ['--no-winograd'];
-  const providers = await localProviders(workers, extra);
   const { program, by }: { program: Program; by: 'planner' | 'rule' | 'given' } =
-    given === undefined
-      ? await planHere(model.graph, model.name, inputs, providers.addresses)
-      : { program: given, by: 'given' };
+    given === undefined ? await planOn(workers, extra, model, inputs) : { program: given, by: 'given' };
+  const providers = await localProviders(workers, extra);
   const cluster = await prepare(program, providers.addresses);
   const [lone] = (await localProviders(1, extra)).addresses;
   const alone = await prepare(compileByRule(model.graph, 1, [1]), [lone ?? '']);
