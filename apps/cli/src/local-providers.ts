@@ -21,12 +21,14 @@ export interface LocalProviders {
 /**
  * Lets glibc keep freed buffers of up to 32 MiB instead of giving every one back and faulting its pages in again for the next
  * image: about 8 % less time for U-Net and M-LSD. And lets it keep them in one place, whichever thread loaded a model: what
- * one left is used for the next (VGG-16: 662 instead of 777 MB). Other C libraries ignore it.
+ * one left is used for the next (VGG-16: 662 instead of 777 MB); and lets it ask for huge pages, which need fewer look-ups of
+ * addresses (U-Net 5 to 10 % less time, M-LSD 5 %, ResNet-18 the same). Other C libraries ignore it.
  */
 const MEMORY = {
   MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`,
   MALLOC_TRIM_THRESHOLD_: `${64 * 2 ** 20}`,
   MALLOC_ARENA_MAX: '1',
+  GLIBC_TUNABLES: [process.env['GLIBC_TUNABLES'], 'glibc.malloc.hugetlb=1'].filter(Boolean).join(':'),
 };
 
 /** With a core of its own, a provider need not sleep while its neighbour is about to send. */
