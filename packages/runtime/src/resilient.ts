@@ -61,13 +61,14 @@ class Resilient implements ResilientCluster {
   readonly #suspects = new Set<number>();
   #looking = false;
   readonly #whole: WholeTurn;
-  readonly #credit = new Credit();
+  readonly #credit: Credit;
   #reason: Error = new DistrEdgeError('PROVIDER_LOST', 'no device is there');
 
   constructor(options: ResilientOptions) {
     this.#options = { silenceMs: SILENCE_MS, ...options };
     const { retryMs = 1000, clock = SYSTEM_CLOCK } = options;
     this.#whole = new WholeTurn(clock);
+    this.#credit = new Credit(clock);
     this.#absent = new Absent(retryMs, () => performance.now());
     this.#timer = setInterval(() => void this.#look(), Math.max(10, retryMs / 2));
     this.#timer.unref();
@@ -135,7 +136,7 @@ class Resilient implements ResilientCluster {
       pace: running.pace,
       clock,
       elsewhereMs: () => {
-        if (this.#ending.signal.aborted || !this.#credit.some) return undefined;
+        if (this.#ending.signal.aborted || !this.#credit.allows(running.pace.expected ?? 0)) return undefined;
         other = this.#beside(running);
         // Whole, while none was: as if devices shared work without any loss.
         const guess = (running.pace.expected ?? 0) * running.devices.length;

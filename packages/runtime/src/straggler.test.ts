@@ -86,18 +86,35 @@ describe('a pace', () => {
 
 describe('credit', () => {
   it('is for a few images in a row, and for one in eight in the long run', () => {
-    const credit = new Credit();
+    const credit = new Credit({ now: () => 0 });
     let [begun, of] = [0, 0];
-    for (; credit.some; begun++) credit.spend();
+    for (; credit.allows(10); begun++) credit.spend();
     expect(begun).toBe(16);
     for (begun = 0; of < 8000; of++) {
       credit.earn();
-      if (!credit.some) continue;
+      if (!credit.allows(10)) continue;
       credit.spend();
       begun += 1;
     }
     expect(begun).toBe(1000);
   });
+});
+
+it('where nothing is done any more, an image may be begun again now and then, whatever there was before', () => {
+  let ms = 0;
+  const credit = new Credit({ now: () => ms });
+  while (credit.allows(100)) credit.spend();
+  ms = 1000;
+  expect(credit.allows(100)).toBe(false);
+  ms = 1001;
+  expect(credit.allows(100)).toBe(true);
+  credit.spend();
+  expect(credit.allows(100)).toBe(false);
+  ms = 1252;
+  // Of what takes a moment, sooner; but not so soon that it would be for any image.
+  expect(credit.allows(1)).toBe(true);
+  credit.earn();
+  expect(credit.allows(1)).toBe(false);
 });
 
 describe('an image', () => {
@@ -267,7 +284,7 @@ describe('a device that now and then stops for a moment', () => {
   /** What 1500 images took of some 10 ms each, one in twenty-five of them 100 to 200 ms longer, and 30 ms elsewhere. */
   async function images(overtake: boolean): Promise<{ readonly ms: readonly number[]; readonly begunAgain: number }> {
     const clock = new ManualClock();
-    const [pace, credit] = [new Pace(), new Credit()];
+    const [pace, credit] = [new Pace(), new Credit({ now: () => 0 })];
     const ms: number[] = [];
     let [state, begunAgain] = [7, 0];
     const random = (): number => {
@@ -286,7 +303,7 @@ describe('a device that now and then stops for a moment', () => {
         first: after(9 + 2 * random() + (slow ? 100 + 100 * random() : 0)),
         pace,
         clock,
-        elsewhereMs: () => (overtake && credit.some ? 30 : undefined),
+        elsewhereMs: () => (overtake && credit.allows(10) ? 30 : undefined),
         again: () => after(30),
         begunAgain: () => {
           begunAgain += 1;

@@ -35,6 +35,9 @@ const PAYS_SHARE = 0.67;
 /** Images that may be begun again: one for so many that are done, and so many in a row. */
 const CREDIT_EACH = 1 / 8;
 const MOST_CREDIT = 16;
+/** Where no image was done for so many times what one takes, and so many ms, one more may be: then nothing is made later by it. */
+const STILL_TIMES = 10;
+const STILL_MS = 250;
 /** Median distance to the median, to standard deviation. */
 const TO_DEVIATION = 1.4826;
 /** So many images that were as late tell what such images take. */
@@ -97,23 +100,34 @@ export class Pace {
 
 /**
  * How many images may be begun again. Where most are late, all of them twice would make all of them later; a device that is
- * slow for good is for planning anew, not for this.
+ * slow for good is for planning anew, not for this. Where all stand still, one that is begun again now and then makes nothing later.
  */
 export class Credit {
+  readonly #clock: Pick<Clock, 'now'>;
   #left = MOST_CREDIT;
+  /** When an image was last done or begun again. */
+  #moved: number;
 
-  get some(): boolean {
-    return this.#left >= 1;
+  constructor(clock: Pick<Clock, 'now'> = SYSTEM_CLOCK) {
+    this.#clock = clock;
+    this.#moved = clock.now();
+  }
+
+  /** Whether one more may be begun again, where an image is expected to take so many ms. */
+  allows(expectedMs: number): boolean {
+    return this.#left >= 1 || this.#clock.now() - this.#moved > Math.max(STILL_MS, STILL_TIMES * expectedMs);
   }
 
   /** An image is done. */
   earn(): void {
     this.#left = Math.min(MOST_CREDIT, this.#left + CREDIT_EACH);
+    this.#moved = this.#clock.now();
   }
 
   /** An image is begun again. */
   spend(): void {
-    this.#left -= 1;
+    this.#left = Math.max(0, this.#left - 1);
+    this.#moved = this.#clock.now();
   }
 }
 

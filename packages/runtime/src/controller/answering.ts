@@ -125,7 +125,8 @@ export class Answering {
         if (other !== undefined) return other.pace.expected ?? other.facts.predicted.latencyMs;
         // While none was run whole: as if devices shared work without any loss.
         const guess = (pace.expected ?? 0) * generation.devices.length;
-        return this.#credit.some && !this.#context.closed ? this.#whole.expectedMs(guess) : undefined;
+        const allowed = this.#credit.allows(pace.expected ?? 0) && !this.#context.closed;
+        return allowed ? this.#whole.expectedMs(guess) : undefined;
       },
       begunAgain: (ms) => {
         this.#credit.spend();
