@@ -9,10 +9,10 @@ const random = (count: number, seed: number): Float32Array => {
   });
 };
 
-/** Two sums along one axis: the outputs 0 and 1 of a tile; `last` is the sign that the last product has in the filters. */
-const outputs = (products: readonly number[], last: 1 | -1): [number, number] => {
+/** Two sums along one axis: the outputs 0 and 1 of a tile, the sign of the last product being in the filters. */
+const outputs = (products: readonly number[]): [number, number] => {
   const [a = 0, b = 0, c = 0, d = 0] = products;
-  return [a + b + c, b - c - last * d];
+  return [a + b + c, b - c + d];
 };
 
 test('sixteen products of a tile give its four outputs', () => {

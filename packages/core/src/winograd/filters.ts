@@ -28,7 +28,7 @@ export const INPUT_TAPS: readonly {
 
 /**
  * Filters G g Gᵀ as 16 matrices one behind another, each [filters, channels]: product (i, j) is matrix 4i + j. The last product
- * of a row only ever is subtracted, so its sign is turned here; that of a column is, where the whole row has its sign turned.
+ * along an axis only ever is subtracted, so its sign is turned here.
  * @param weights [filters, channels, 3, 3]
  * @param scale a factor for every filter; absent: 1
  */
@@ -51,7 +51,7 @@ export function transformFilters(
       half[column] = a;
       half[TAPS + column] = (a + b + c) / 2;
       half[2 * TAPS + column] = (a - b + c) / 2;
-      half[3 * TAPS + column] = c;
+      half[3 * TAPS + column] = -c;
     }
     for (let row = 0; row < PRODUCTS; row++) {
       const a = half[row * TAPS] as number;

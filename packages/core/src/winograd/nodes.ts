@@ -96,7 +96,7 @@ export interface Convolution {
  * Bᵀ d B are depthwise convolutions with four taps and stride 2, one for each product; the products are 1 × 1 convolutions; sums
  * and differences of them are the four outputs of every tile, each as an image of a quarter of the size; with channels last,
  * these are laced into one image by two concatenations. So an engine that keeps channels in blocks stays in its blocks almost
- * throughout, and one that adds to what a convolution makes while it makes it goes through memory 13 times for all the sums.
+ * throughout, and one that adds to what a convolution makes while it makes it goes through memory 16 times for all the sums.
  */
 export function writeConvolution(write: NodeWriter, convolution: Convolution): void {
   const sums = new Sums(write, convolution);
@@ -105,12 +105,15 @@ export function writeConvolution(write: NodeWriter, convolution: Convolution): v
     const [first, second, third, fourth] = Array.from({ length: PRODUCTS }, (_, i) =>
       sums.tiles(writeProduct(write, convolution, i, j)),
     ) as [string, string, string, string];
-    // The sum is made where the third product is, so what is added to it, minus twice the second, turns the second row's sign.
-    const both = sums.add(third, second);
-    rows[0].push(sums.add(first, both));
-    rows[1].push(sums.add(fourth, sums.add(sums.scaled(second, -2), both)));
+    rows[0].push(sums.add(first, sums.add(second, third)));
+    // Not as their sum minus twice one of them, which would be made along with the sum: where both are large, nothing right is left of that.
+    rows[1].push(sums.add(fourth, sums.add(sums.scaled(third, -1), second)));
   }
-  lace(write, convolution, [sums.outputs(rows[0], 1), sums.outputs(rows[1], -1)]);
+  lace(
+    write,
+    convolution,
+    rows.map((row) => sums.outputs(row)),
+  );
 }
 
 /**
@@ -143,15 +146,15 @@ class Sums {
     return this.tiles(this.#write.node('Conv', [value, factors], { group: filters, kernel_shape: [1, 1] }));
   }
 
-  /** The left and the right outputs of tiles, from the four columns of a row that has this sign. */
-  outputs([first = '', second = '', third = '', fourth = '']: readonly string[], sign: 1 | -1): string[] {
-    const [plus, minus] = sign === 1 ? [second, third] : [third, second];
-    const sum = sign === 1 ? this.add(second, third) : this.add(this.scaled(second, -1), this.scaled(third, -1));
-    const difference = this.add(this.scaled(minus, -1), plus);
-    return [this.add(this.scaled(first, sign), sum), this.add(this.scaled(fourth, sign), difference)].map((output) => {
-      const changed = this.#convolution.pointwise?.(output);
-      return changed === undefined ? output : this.tiles(changed);
-    });
+  /** The left and the right outputs of tiles, from the four columns of a row. */
+  outputs([first = '', second = '', third = '', fourth = '']: readonly string[]): string[] {
+    const difference = this.add(this.scaled(third, -1), second);
+    return [this.add(this.scaled(first, 1), this.add(second, third)), this.add(this.scaled(fourth, 1), difference)].map(
+      (output) => {
+        const changed = this.#convolution.pointwise?.(output);
+        return changed === undefined ? output : this.tiles(changed);
+      },
+    );
   }
 }
 
