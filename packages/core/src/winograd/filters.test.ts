@@ -40,18 +40,8 @@ test('sixteen products of a tile give its four outputs', () => {
       }
       return sum;
     };
-    const rows = Array.from({ length: PRODUCTS }, (_, i) =>
-      outputs(
-        [0, 1, 2, 3].map((j) => product(i, j)),
-        -1,
-      ),
-    );
-    const made = [0, 1].map((column) =>
-      outputs(
-        rows.map((row) => row[column] as number),
-        1,
-      ),
-    );
+    const rows = Array.from({ length: PRODUCTS }, (_, i) => outputs([0, 1, 2, 3].map((j) => product(i, j))));
+    const made = [0, 1].map((column) => outputs(rows.map((row) => row[column] as number)));
     for (const [row, column] of [
       [0, 0],
       [0, 1],
