@@ -182,6 +182,8 @@ describe('auto', () => {
     expect(alone.latencyMs).toBeGreaterThan(long.latencyMs * 1.001);
     const beside = await search([long.plan], 150);
     expect(beside.latencyMs).toBeLessThanOrEqual(long.latencyMs * (1 + 1e-9));
+    // What was heard is not told again.
+    expect(beside.told.some((ms) => Math.abs(ms / long.latencyMs - 1) < 1e-9)).toBe(false);
   });
 
   it('stops when told to, with the best so far', async () => {

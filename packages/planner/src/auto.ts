@@ -199,11 +199,7 @@ async function firstPool(
   const { geometry, form } = evaluator;
   const pool: Entrant[] = [];
   const take = (plan: WorkPlan, family: string): void => {
-    const state = fromWorkPlan(plan, geometry);
-    // The plan itself, then what the search makes of it: without gathers, in an order of its own.
-    if (!form.classical || fitsClassical(plan, state)) evaluator.costOf(plan);
-    const whole = state.volumes.every(({ start, end, parts }) => parts.length < 2 || geometry.divisible(start, end));
-    if (whole && (!form.classical || isClassical(state))) pool.push({ state, cost: evaluator.cost(state), family });
+    pool.push(...judged(plan, family, evaluator));
   };
   const own = options.objective === 'throughput' ? pipelines(geometry) : [];
   for (const plan of given) {
@@ -249,6 +245,16 @@ async function firstPool(
   return pool;
 }
 
+/** Judges a plan as it is, and as what the search can go on from, if it can: without gathers, in an order of its own. */
+function judged(plan: WorkPlan, family: string, evaluator: Evaluator): Entrant[] {
+  const { geometry, form } = evaluator;
+  const state = fromWorkPlan(plan, geometry);
+  if (!form.classical || fitsClassical(plan, state)) evaluator.costOf(plan);
+  const whole = state.volumes.every(({ start, end, parts }) => parts.length < 2 || geometry.divisible(start, end));
+  if (!whole || (form.classical && !isClassical(state))) return [];
+  return [{ state, cost: evaluator.cost(state), family }];
+}
+
 /** How many plans the whole budget is enough for, judged by the time that some of the pool take. */
 function probed(evaluator: Evaluator, pool: readonly Entrant[]): number {
   evaluator.look();
@@ -289,27 +295,24 @@ function chosen(pool: readonly Entrant[], count: number): Entrant[] {
 class Company {
   readonly #evaluator: Evaluator;
   readonly #options: AutoOptions;
-  #toldMs = Number.POSITIVE_INFINITY;
+  #knownMs = Number.POSITIVE_INFINITY;
 
   constructor(evaluator: Evaluator, options: AutoOptions) {
     this.#evaluator = evaluator;
     this.#options = options;
   }
 
-  /** Tells the others of the best plan, if it is a new one, and judges the best that they have told of since the last time. */
+  /** Tells the others of the best plan, if this search has found it since the last time, and judges what they have told of. */
   meet(): Entrant[] {
     const { together } = this.#options;
-    const { bestMs, bestPlan, geometry } = this.#evaluator;
+    const evaluator = this.#evaluator;
     if (together === undefined) return [];
-    if (bestPlan !== undefined && bestMs < this.#toldMs) {
-      together.tell(cleaned(bestPlan));
-      this.#toldMs = bestMs;
-    }
-    return together.heard().map((plan) => {
-      this.#evaluator.costOf(plan);
-      const state = fromWorkPlan(plan, geometry);
-      return { state, cost: this.#evaluator.cost(state), family: 'others' };
-    });
+    const { bestMs, bestPlan } = evaluator;
+    if (bestPlan !== undefined && bestMs < this.#knownMs) together.tell(cleaned(bestPlan));
+    const heard = together.heard().flatMap((plan) => judged(plan, 'others', evaluator));
+    // What was heard is not told again.
+    this.#knownMs = evaluator.bestMs;
+    return heard;
   }
 }
 
