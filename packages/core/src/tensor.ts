@@ -67,15 +67,14 @@ export function intTensor(values: readonly number[], shape: readonly number[] = 
 
 /** Indices `from` (inclusive) to `to` (exclusive) of one axis: a view where they lie together, else a copy. */
 export function sliceRows(tensor: Tensor, axis: number, range: { readonly from: number; readonly to: number }): Tensor {
-  const { outer, size, row } = strides(tensor, axis);
   const shape = tensor.shape.map((dim, index) => (index === axis ? range.to - range.from : dim));
-  const length = (range.to - range.from) * row;
-  if (outer === 1) return { dtype: tensor.dtype, shape, data: tensor.data.subarray(range.from * row, range.to * row) };
-  const data = new Uint8Array(outer * length);
-  for (let index = 0; index < outer; index++) {
-    const start = (index * size + range.from) * row;
-    data.set(tensor.data.subarray(start, start + length), index * length);
-  }
+  const runs = rowRuns(tensor, axis, range);
+  const [first = new Uint8Array(0)] = runs;
+  if (runs.length <= 1) return { dtype: tensor.dtype, shape, data: first };
+  const data = new Uint8Array(runs.length * first.byteLength);
+  runs.forEach((run, index) => {
+    data.set(run, index * first.byteLength);
+  });
   return { dtype: tensor.dtype, shape, data };
 }
 
