@@ -112,12 +112,7 @@ describe('an image', () => {
       mischief: (_, what) => (what === 'run' && holds ? new Promise(() => undefined) : undefined),
     });
     const b = await scene().device(controller, 'b', 2);
-    await until(() => controller.generation?.devices.join() === 'a,b');
-    await until(() =>
-      scene()
-        .of('standby')
-        .some(({ without }) => without === 'b'),
-    );
+    await scene().standingBy(controller);
     await b.close();
     // What stood by is in force.
     await until(() => controller.generation?.devices.join() === 'a');

@@ -17,7 +17,7 @@ import {
 } from '@distredge/core';
 import { afterEach, beforeEach } from 'vitest';
 import { onnxModel } from '../engine/fixtures.js';
-import { FakeEngine, INPUT, type Mischief, OUTPUT } from '../fixtures.js';
+import { FakeEngine, INPUT, type Mischief, OUTPUT, until } from '../fixtures.js';
 import { createTcpTransport } from '../link/tcp.js';
 import { modelHash } from '../profile/measure.js';
 import { type Agent, type AgentOptions, startAgent } from './agent.js';
@@ -128,6 +128,12 @@ export class ControllerScene {
   /** What was told of that kind so far. */
   of<T extends ControllerEvent['type']>(type: T): Extract<ControllerEvent, { type: T }>[] {
     return this.events.filter((event): event is Extract<ControllerEvent, { type: T }> => event.type === type);
+  }
+
+  /** Devices `a` and `b` run a plan together, and one without `b` stands by. */
+  async standingBy(controller: Controller): Promise<void> {
+    await until(() => controller.generation?.devices.join() === 'a,b');
+    await until(() => this.of('standby').some(({ without }) => without === 'b'));
   }
 
   async end(): Promise<void> {

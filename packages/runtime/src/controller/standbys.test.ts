@@ -14,12 +14,7 @@ describe('plans that stand by', () => {
     });
     await scene().device(controller, 'a', 1);
     const b = await scene().device(controller, 'b', 2);
-    await until(() => controller.generation?.devices.join() === 'a,b');
-    await until(() =>
-      scene()
-        .of('standby')
-        .some(({ without }) => without === 'b'),
-    );
+    await scene().standingBy(controller);
     expect(
       scene()
         .of('standby')
