@@ -32,7 +32,14 @@ import {
   type VolumeRule,
   workloadOf,
 } from '@distredge/core';
-import { type Cluster, connect, createTcpTransport, measureExchange, measureLoopback } from '@distredge/runtime';
+import {
+  allocatorEnvironment,
+  type Cluster,
+  connect,
+  createTcpTransport,
+  measureExchange,
+  measureLoopback,
+} from '@distredge/runtime';
 import { buildZooModel } from '@distredge/zoo';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
@@ -58,11 +65,7 @@ const ENOUGH = 5;
 /** A round counts if nobody in it was kept from running for more than this share of it. */
 const DISTURBED = 0.02;
 /** As the command line starts providers. */
-const ENVIRONMENT = {
-  ...process.env,
-  MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`,
-  MALLOC_TRIM_THRESHOLD_: `${64 * 2 ** 20}`,
-};
+const ENVIRONMENT = { ...process.env, ...allocatorEnvironment(process.env) };
 
 /** The command line on one core. */
 function onCore(core: number, args: readonly string[], output: 'ignore' | 'pipe'): ChildProcess {

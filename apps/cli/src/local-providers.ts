@@ -6,7 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { DistrEdgeError } from '@distredge/core';
-import { removeFoldersOf } from '@distredge/runtime';
+import { allocatorEnvironment, removeFoldersOf } from '@distredge/runtime';
 import { onEnd } from './lifecycle.js';
 
 export interface LocalProviders {
@@ -17,19 +17,6 @@ export interface LocalProviders {
   /** Ends them before the command ends. */
   end(): Promise<void>;
 }
-
-/**
- * Lets glibc keep freed buffers of up to 32 MiB instead of giving every one back and faulting its pages in again for the next
- * image: about 8 % less time for U-Net and M-LSD. And lets it keep them in one place, whichever thread loaded a model: what
- * one left is used for the next (VGG-16: 662 instead of 777 MB); and lets it ask for huge pages, which need fewer look-ups of
- * addresses (U-Net 5 to 10 % less time, M-LSD 5 %, ResNet-18 the same). Other C libraries ignore it.
- */
-const MEMORY = {
-  MALLOC_MMAP_THRESHOLD_: `${32 * 2 ** 20}`,
-  MALLOC_TRIM_THRESHOLD_: `${64 * 2 ** 20}`,
-  MALLOC_ARENA_MAX: '1',
-  GLIBC_TUNABLES: [process.env['GLIBC_TUNABLES'], 'glibc.malloc.hugetlb=1'].filter(Boolean).join(':'),
-};
 
 /** With a core of its own, a provider need not sleep while its neighbour is about to send. */
 const BUSY_WAIT_MS = 2;
@@ -57,7 +44,7 @@ function launch(core: number | undefined, extra: readonly string[]): ChildProces
   const [program = process.execPath, ...args] =
     core === undefined ? command : ['taskset', '-c', `${core}`, ...command, '--busy-wait', `${BUSY_WAIT_MS}`];
   const child = spawn(program, args, {
-    env: { ...process.env, ...MEMORY },
+    env: { ...process.env, ...allocatorEnvironment(process.env) },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   });
   // That it could not be started, spoken to or ended is noticed by its silence.

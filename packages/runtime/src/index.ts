@@ -6,6 +6,7 @@ export { startController } from './controller/controller.js';
 export type { ControllerEvent, PlanReason } from './controller/events.js';
 export { readDirectory, type Snapshot } from './controller/observer.js';
 export { type DeviceRecord, isOnline, type Registry } from './controller/registry.js';
+export { allocatorEnvironment } from './engine/allocator.js';
 export { engineName } from './engine/convolutions.js';
 export type { Engine, EngineOptions } from './engine/engine.js';
 export { createExitGate, type ExitGate, guardExit, throughGate, unguardExit } from './engine/exit-gate.js';
