@@ -1,9 +1,10 @@
 /** Profiles of real, tiny models: complete, kept, told; and what ends a measurement. No time is held against another. */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync, readFileSync, watch } from 'node:fs';
 import { join } from 'node:path';
 import { analyse, loadGraph, parseProfile, profileCosts, workloadOf } from '@distredge/core';
 import { describe, expect, test } from 'vitest';
-import { distredge, endWithTests, failing, folder, json, start, until } from '../support/cli.js';
+import { distredge, endWithTests, failing, folder, json, PATIENCE_MS, start, within } from '../support/cli.js';
 import { slowCnn, smallCnn } from '../support/models.js';
 
 endWithTests();
@@ -66,8 +67,12 @@ describe.concurrent('profile', () => {
   test('ends at once with Ctrl-C, and leaves no weights behind', async () => {
     const temporary = join(dir.path, 'tmp');
     mkdirSync(temporary);
+    // Told of, not looked for: weights are on their way to the engine for some milliseconds only, and a few times.
+    const changes = watch(temporary);
+    const changed = once(changes, 'change');
     const running = start(['profile', slow, '--budget', '60'], { ...cacheOf('interrupted'), TMPDIR: temporary });
-    await until(() => readdirSync(temporary).length > 0, 'weights on their way to the engine');
+    await within(changed, PATIENCE_MS, 'weights on their way to the engine');
+    changes.close();
     running.signal('SIGINT');
     expect(await running.done).toMatchObject({ code: 130, stdout: '' });
     await running.gone();

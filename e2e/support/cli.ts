@@ -9,7 +9,7 @@ import { afterAll, expect } from 'vitest';
 export const MAIN: string = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
 
 /** No command of these tests may take so long, however busy the machine is. */
-const PATIENCE_MS = 45_000;
+export const PATIENCE_MS = 45_000;
 
 export interface Outcome {
   readonly code: number | null;
