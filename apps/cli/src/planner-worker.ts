@@ -1,4 +1,5 @@
 /** Planning on a thread of its own: a search fills its thread, and Ctrl-C must be heard meanwhile. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type MessagePort, Worker } from 'node:worker_threads';
 import { DistrEdgeError, type ErrorCode, type PlanningTask, type WorkPlan } from '@distredge/core';
 import type { ExplainOptions, LowerBound, Planned, PlannerProgress, Reason } from '@distredge/planner';
@@ -51,9 +52,17 @@ export interface TimedPlan extends Planned {
   readonly planMs: number;
 }
 
+/**
+ * For how long a thread rests before it is ended, in ms. A search leaves functions that are still being compiled beside it, and
+ * Node 20 aborts the whole process (`GetForegroundTaskRunner`, exit code 134) if that asks for memory while the thread goes.
+ */
+const REST_MS = 100;
+
 /** Plans one thing at a time. Ends with the process at the latest. */
 export class PlannerWorker {
   readonly #worker: Worker;
+  /** When the thread last answered; it rests since. */
+  #answered = Number.NEGATIVE_INFINITY;
   /** The process must not end while the thread is inside onnxruntime, which learning planners use. */
   readonly #gate: ExitGate = createExitGate();
 
@@ -95,6 +104,8 @@ export class PlannerWorker {
 
   /** Ends the thread; not in the middle of anything, where the end of the process does that. */
   async close(): Promise<void> {
+    const rested = performance.now() - this.#answered;
+    if (rested < REST_MS) await sleep(REST_MS - rested);
     await this.#worker.terminate();
     unguardExit(this.#gate);
   }
@@ -106,6 +117,7 @@ export class PlannerWorker {
         worker.off('message', heard);
         worker.off('error', failed);
         worker.off('exit', ended);
+        this.#answered = performance.now();
         action();
       };
       const heard = (answer: PlannerAnswer): void => {
