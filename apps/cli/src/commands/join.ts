@@ -25,6 +25,7 @@ import { joinAddress, ownHostTowards } from '../cluster/secure.js';
 import { onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
 import { plain, print } from '../output.js';
+import { keepHeapSteady } from '../steady-heap.js';
 import { version } from '../version.js';
 
 interface Options extends MemberOptions {
@@ -90,6 +91,7 @@ async function admitted(address: string, options: Options, name: string): Promis
 
 async function join(address: string, options: Options): Promise<void> {
   const { threads, json } = options;
+  keepHeapSteady();
   const name = options.name ?? ownName();
   const { cluster, endpoint, identity } = await admitted(address, options, name);
   const id = identity?.deviceId ?? name;

@@ -6,6 +6,7 @@ import { type Command, Option } from 'commander';
 import { endAll, ignoreTerminalSignals, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
 import { plain, print } from '../output.js';
+import { keepHeapSteady } from '../steady-heap.js';
 
 interface Options {
   readonly listen: string;
@@ -41,6 +42,7 @@ export function addProvider(program: Command): void {
 
 async function provide({ listen, threads, busyWait, cache, winograd, child }: Options): Promise<void> {
   assertLoopback(listen);
+  keepHeapSteady();
   if (child) {
     endWithParent();
     letParentRunFirst();
