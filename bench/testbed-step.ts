@@ -123,15 +123,17 @@ async function once(controller: ClusterMember, change: () => Promise<void>): Pro
   const before = Number(plans().at(-1)?.['generation']);
   const at = Date.now();
   await change();
+  // What was being prepared before the change knows nothing of it.
   const plan = await controller.hears(
     'another plan',
-    ({ event, generation }) => event === 'plan' && Number(generation) > before,
+    ({ event, at: when, tookMs, generation }) =>
+      event === 'plan' && Number(generation) > before && when - Number(tookMs) >= at,
     heard,
     PATIENCE_MS,
   );
   const image = await controller.hears(
     'image on another plan',
-    ({ event, plan: number }) => event === 'image' && Number(number) > before,
+    ({ event, plan: number }) => event === 'image' && Number(number) >= Number(plan['generation']),
     heard,
     PATIENCE_MS,
   );
