@@ -3,11 +3,12 @@
  *
  * Two providers of this machine, each on a core of its own. Both are profiled at the same time, so that each has the other for
  * a neighbour, as in the run. What an exchange costs is measured between the same providers, with a network that is nobody's.
- * Predictions are made before anything is run. Where other programs run meanwhile, a round counts
- * only if they took next to nothing of it: Linux tells how long a process was kept from running.
+ * Predictions are made before anything is run, and all of that several times, a pass after another: a machine has better and worse
+ * minutes, and a profile of one tells little of a run in another. Of each plan the pass with the middle error is told. Where other
+ * programs run meanwhile, a round counts only if they took next to nothing of it: Linux tells how long a process was kept from running.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
@@ -56,10 +57,11 @@ const PLANS: readonly (readonly [label: string, volumes: VolumeRule, weights: re
   ['blocks, 2:1', 'blocks', [2, 1]],
   ['layers, 1:1', 'layers', [1, 1]],
 ];
-/** Rounds that count, of each plan. */
-const ROUNDS = 25;
-/** How long to try to get them, in ms for each model. */
-const PATIENCE_MS = Number(process.env['PATIENCE_S'] ?? 60) * 1000;
+const PASSES = 3;
+/** Rounds that count, of each plan and pass. */
+const ROUNDS = 15;
+/** How long to try to get them, in ms for each pass. */
+const PATIENCE_MS = Number(process.env['PATIENCE_S'] ?? 20) * 1000;
 /** With fewer undisturbed rounds than this, all rounds count, and the line says so. */
 const ENOUGH = 5;
 /** A round counts if nobody in it was kept from running for more than this share of it. */
@@ -125,69 +127,119 @@ function quantile(values: readonly number[], share: number): number {
 interface Contestant {
   readonly label: string;
   readonly plan: Plan;
-  readonly predicted: SimulatedRun;
   readonly cluster: Cluster;
+}
+
+/** A plan in one pass. */
+interface Entry {
+  readonly predicted: SimulatedRun;
   /** All rounds: how long each took, and for how long it was disturbed. */
   readonly rounds: { readonly ms: number; readonly disturbedMs: number }[];
   /** Per step of the program, how long it computed. */
   readonly steps: Map<number, number[]>;
 }
 
-/** For how long processes were kept from running so far, in ms; 0 where the system does not tell. */
-function keptWaitingMs(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => {
+/** What Linux tells of the threads of processes: how long each has run, and been kept from running, in ms. Empty where it does not tell. */
+function threadsOf(pids: readonly number[]): Map<string, { readonly ran: number; readonly kept: number }>[] {
+  return pids.map((pid) => {
+    const threads = new Map<string, { ran: number; kept: number }>();
     try {
-      return sum + Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[1]) / 1e6;
+      for (const thread of readdirSync(`/proc/${pid}/task`)) {
+        const [ran = 0, kept = 0] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')
+          .split(' ')
+          .map(Number);
+        threads.set(thread, { ran: ran / 1e6, kept: kept / 1e6 });
+      }
     } catch {
-      return sum;
+      // Not Linux, or a thread that has just ended.
     }
+    return threads;
+  });
+}
+
+/**
+ * For how long processes were kept from running between two looks, in ms: of each the thread that ran most. The others of a
+ * process wait for that one, which is nobody else's doing.
+ */
+function disturbance(before: ReturnType<typeof threadsOf>, after: ReturnType<typeof threadsOf>): number {
+  return after.reduce((sum, threads, index) => {
+    const changes = [...threads].map(([thread, { ran, kept }]) => {
+      const was = before[index]?.get(thread) ?? { ran: 0, kept: 0 };
+      return { ran: ran - was.ran, kept: kept - was.kept };
+    });
+    const most = changes.reduce((so, change) => (change.ran > so.ran ? change : so), { ran: 0, kept: 0 });
+    return sum + most.kept;
   }, 0);
 }
 
-function quietRounds({ rounds }: Contestant): number[] {
+function quietRounds({ rounds }: Entry): number[] {
   return rounds.filter(({ ms, disturbedMs }) => disturbedMs <= DISTURBED * ms).map(({ ms }) => ms);
 }
 
-async function prepare(analysis: Analysis, task: PlanningTask, addresses: readonly string[]): Promise<Contestant[]> {
-  const predict = simulator(task);
+async function prepare(analysis: Analysis, addresses: readonly string[]): Promise<Contestant[]> {
   const contestants: Contestant[] = [];
   for (const [label, volumes, weights] of PLANS) {
     const plan = planByRule(analysis, { volumes, weights });
-    const predicted = predict.run(fromPlan(task.workload, plan));
     const program = compile(analysis.graph, plan, analysis);
     const cluster = await connect(program, { transport: createTcpTransport(), addresses });
-    contestants.push({ label, plan, predicted, cluster, rounds: [], steps: new Map() });
+    contestants.push({ label, plan, cluster });
   }
   return contestants;
 }
 
-async function runAll(
+/** Predicts all plans, then runs them in turn. */
+async function pass(
   contestants: readonly Contestant[],
+  task: PlanningTask,
   inputs: Record<string, Tensor>,
   pids: readonly number[],
-): Promise<void> {
+): Promise<Entry[]> {
+  const predict = simulator(task);
+  const entries = contestants.map(({ plan }): Entry => {
+    return { predicted: predict.run(fromPlan(task.workload, plan)), rounds: [], steps: new Map() };
+  });
   const until = performance.now() + PATIENCE_MS;
-  const enough = (contestant: Contestant): boolean => quietRounds(contestant).length >= ROUNDS;
-  for (let round = -1; performance.now() < until && !contestants.every(enough); round++) {
-    for (const contestant of contestants) {
-      const { cluster, rounds, steps } = contestant;
+  const enough = (entry: Entry): boolean => quietRounds(entry).length >= ROUNDS;
+  for (let round = -1; performance.now() < until && !entries.every(enough); round++) {
+    for (const [index, { rounds, steps }] of entries.entries()) {
+      const { cluster } = contestants[index] as Contestant;
       // The others' weights are in the caches: a run that does not count brings back one's own.
       await cluster.infer(inputs);
-      const before = keptWaitingMs(pids);
+      const before = threadsOf(pids);
       const started = performance.now();
       await cluster.infer(inputs);
       const ms = performance.now() - started;
       if (round < 0) continue;
-      rounds.push({ ms, disturbedMs: keptWaitingMs(pids) - before });
+      rounds.push({ ms, disturbedMs: disturbance(before, threadsOf(pids)) });
       for (const { step, start, end } of (await cluster.trace()).steps) {
         steps.set(step, [...(steps.get(step) ?? []), end - start]);
       }
     }
   }
+  return entries;
+}
+
+/** What a pass says of a plan. */
+interface Outcome {
+  readonly predictedMs: number;
+  readonly medianMs: number;
+  readonly error: number;
+  readonly computing: number;
+  readonly quiet: number;
+  readonly rounds: number;
+}
+
+function outcomeOf(entry: Entry): Outcome {
+  const quiet = quietRounds(entry);
+  const all = entry.rounds.map(({ ms }) => ms);
+  const medianMs = quantile(quiet.length >= ENOUGH ? quiet : all, 0.5);
+  const predictedMs = entry.predicted.latencyMs;
+  const error = predictedMs / medianMs - 1;
+  return { predictedMs, medianMs, error, computing: computeRatio(entry) - 1, quiet: quiet.length, rounds: all.length };
 }
 
 /** All computing, predicted over measured (each step by its quickest run). */
-function computeRatio({ predicted, steps }: Contestant): number {
+function computeRatio({ predicted, steps }: Entry): number {
   const said = predicted.events.reduce(
     (sum, event) => (event.kind === 'compute' ? sum + event.end - event.start : sum),
     0,
@@ -210,7 +262,9 @@ async function main(): Promise<void> {
   console.log(
     `link: ${best.mbps.toFixed(0)} Mbit/s, ${best.latencyMs.toFixed(3)} ms; requester ${asleep.latencyMs.toFixed(3)} ms\n`,
   );
-  console.log('model               plan         volumes  predicted     median     error  computing  undisturbed');
+  console.log(
+    'model               plan         volumes  predicted     median     error             of all    computing  undisturbed',
+  );
   const errors: number[] = [];
   const exchanges: number[] = [];
   let disturbed = 0;
@@ -218,30 +272,32 @@ async function main(): Promise<void> {
     const graph = readGraph(path);
     const analysis = analyse(graph);
     const workload = workloadOf(analysis, path);
-    const profiles = (await Promise.all([0, 1].map((core) => profileOn(core, path)))).map(parseProfile);
     const providers = await Promise.all([0, 1].map(providerOn));
     const addresses = providers.map(({ address }) => address);
-    const exchange = await measureExchange({ transport: createTcpTransport(), addresses, mbps: best.mbps });
-    exchanges.push(exchange.latencyMs);
-    const task: PlanningTask = {
-      workload,
-      costs: profiles.map((profile, index) => profileCosts(workload, profile, `core ${index}`)),
-      network: { medium: 'switched', requester: link(asleep), devices: [link(exchange), link(exchange)] },
-    };
-    const contestants = await prepare(analysis, task, addresses);
+    const contestants = await prepare(analysis, addresses);
+    const passes: Outcome[][] = [];
     try {
       const pids = [process.pid, ...providers.map(({ child }) => child.pid ?? 0)];
-      await runAll(contestants, inputsOf(graph), pids);
+      while (passes.length < PASSES) {
+        const profiles = (await Promise.all([0, 1].map((core) => profileOn(core, path)))).map(parseProfile);
+        const exchange = await measureExchange({ transport: createTcpTransport(), addresses, mbps: best.mbps });
+        exchanges.push(exchange.latencyMs);
+        const task: PlanningTask = {
+          workload,
+          costs: profiles.map((profile, index) => profileCosts(workload, profile, `core ${index}`)),
+          network: { medium: 'switched', requester: link(asleep), devices: [link(exchange), link(exchange)] },
+        };
+        passes.push((await pass(contestants, task, inputsOf(graph), pids)).map(outcomeOf));
+      }
     } finally {
       for (const { cluster } of contestants) await cluster.close();
       for (const { child } of providers) child.disconnect();
     }
-    for (const contestant of contestants) {
-      const { label, plan, predicted, rounds } = contestant;
-      const quiet = quietRounds(contestant);
-      const enough = quiet.length >= ENOUGH;
-      const median = quantile(enough ? quiet : rounds.map(({ ms }) => ms), 0.5);
-      errors.push(predicted.latencyMs / median - 1);
+    for (const [index, { label, plan }] of contestants.entries()) {
+      const outcomes = passes.map((outcome) => outcome[index] as Outcome).sort((a, b) => a.error - b.error);
+      const { predictedMs, medianMs, error, computing, quiet, rounds } = outcomes[PASSES >> 1] as Outcome;
+      const enough = quiet >= ENOUGH;
+      errors.push(error);
       if (!enough) disturbed += 1;
       const cells = [
         (path.split('/').at(-1) ?? path)
@@ -250,11 +306,12 @@ async function main(): Promise<void> {
           .padEnd(20),
         label.padEnd(13),
         `${plan.volumes.length}`.padStart(7),
-        `${predicted.latencyMs.toFixed(1)} ms`.padStart(11),
-        `${median.toFixed(1)} ms`.padStart(11),
-        percent(predicted.latencyMs / median - 1).padStart(10),
-        percent(computeRatio(contestant) - 1).padStart(11),
-        `${quiet.length} of ${rounds.length}${enough ? '' : '*'}`.padStart(12),
+        `${predictedMs.toFixed(1)} ms`.padStart(11),
+        `${medianMs.toFixed(1)} ms`.padStart(11),
+        percent(error).padStart(10),
+        ` (${percent(outcomes[0]?.error ?? 0)} to ${percent(outcomes.at(-1)?.error ?? 0)})`.padStart(22),
+        percent(computing).padStart(11),
+        `${quiet} of ${rounds}${enough ? '' : '*'}`.padStart(12),
       ];
       console.log(cells.join(''));
     }
