@@ -5,11 +5,14 @@
  *   rows that it reads of a tensor it has computed or received, without halo;
  * - **arrival of the input**: the requester sends the input over its link. Until a share of the rows has arrived, only the
  *   rows of every op that depend on them can have been computed. So time falls into windows by arrived rows, and what cannot
- *   be known before the last row arrives is computed after it.
+ *   be known before the last row arrives is computed after it;
+ * - **what follows** (`following.ts`): whatever a result is made from is computed, and sent, so much before the end as the ops
+ *   take that must come behind it.
  *
  * On top come what must follow in turn: the head, and the result on its way back.
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
+import { followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
 import { computableRows, fewestRead, hasGaps } from './reach.js';
 
@@ -42,10 +45,11 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
   const { workload } = task;
   const classes = classesOf(task);
   const input = largestInput(workload);
-  const arrival = arrivalOf(task, input);
+  const needed = neededRows(workload);
+  const arrival = arrivalOf(task, input, needed[input] ?? 0);
   const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : 0;
-  const chain = Math.max(chainMs(task), 0);
-  const { tail, last } = await fluid(task, classes, input, arrival, options);
+  const chain = chainMs(task, input);
+  const { tail, last } = await fluid(task, classes, { input, arrival, needed }, options);
   const ms = (last + Math.max(tail, chain) + after) * SAFETY;
   const whenArrived = arrival.latencyMs + arrival.totalMs;
   return { ms, reason: whenArrived > ms / 2 ? 'arrival of the input' : 'work of the devices' };
@@ -92,8 +96,9 @@ interface Arrival {
   readonly rows: number;
 }
 
-function arrivalOf({ workload, network }: PlanningTask, input: number): Arrival {
-  const { rows = 0, bytesPerRow = 0 } = workload.tensors[input] ?? {};
+/** @param rows of the input that are needed: others are not sent */
+function arrivalOf({ workload, network }: PlanningTask, input: number, rows: number): Arrival {
+  const { bytesPerRow = 0 } = workload.tensors[input] ?? {};
   const mbps = Math.min(network.requester.mbps, Math.max(...network.devices.map((link) => link.mbps)));
   const rowMs = bytesPerRow / (mbps * BYTES_PER_MS);
   const latencyMs = Math.min(...network.devices.map((link) => Math.max(link.latencyMs, network.requester.latencyMs)));
@@ -142,27 +147,23 @@ function largestWithin(table: Float64Array, ms: number): number {
 }
 
 /** After the last input row something must still happen in turn: one row at least of every op on the longest way. */
-function chainMs({ workload, costs }: PlanningTask): number {
-  const { ops } = workload;
-  const producer = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
-  const until = new Float64Array(ops.length);
-  ops.forEach((op, index) => {
-    let before = 0;
+function chainMs({ workload, costs }: PlanningTask, input: number): number {
+  const { ops, tensors } = workload;
+  /** By tensor: time after the last input row until its last row is there, if that depends on it. */
+  const until = new Map<number, number>([[input, 0]]);
+  for (const [o, op] of ops.entries()) {
+    let before = Number.NEGATIVE_INFINITY;
     for (const read of op.reads) {
-      const from = producer.get(read.tensor);
-      // Only where every row of the producer is read: then its last row delays some row here.
-      if (from !== undefined && !hasGaps(read)) before = Math.max(before, until[from] as number);
+      // Only where every row is read: then the last one, whichever it is, delays some row here.
+      const all = !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === tensors[read.tensor]?.rows;
+      if (all) before = Math.max(before, until.get(read.tensor) ?? Number.NEGATIVE_INFINITY);
     }
-    until[index] = before + Math.min(...costs.map((device) => leastMs(device.opMs[index], 1)));
-  });
-  return Math.max(...until);
-}
-
-/** Least time for `rows` or more rows. */
-function leastMs(table: Float64Array | undefined, rows: number): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (let r = rows; r < (table?.length ?? 0); r++) least = Math.min(least, table?.[r] as number);
-  return least;
+    if (before < 0) continue;
+    const ms = before + Math.min(...costs.map((device) => leastMs(device.opMs[o], 1)));
+    for (const tensor of op.outputs) until.set(tensor, ms);
+  }
+  const ends = [...workload.outputs, ...(workload.head?.reads ?? [])];
+  return Math.max(0, ...ends.map((tensor) => until.get(tensor) ?? 0));
 }
 
 /** Windows for a programme of so many device classes × ops: large ones would take tens of seconds with many. */
@@ -173,8 +174,7 @@ function windowsFor(size: number): number {
 async function fluid(
   task: PlanningTask,
   classes: readonly DeviceClass[],
-  input: number,
-  arrival: Arrival,
+  { input, arrival, needed }: { readonly input: number; readonly arrival: Arrival; readonly needed: readonly number[] },
   { windows = windowsFor(classes.length * task.workload.ops.length), seconds = 5 }: BoundOptions,
 ): Promise<{ last: number; tail: number }> {
   const { workload, network } = task;
@@ -192,8 +192,9 @@ async function fluid(
   const producer = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
   const readTensors = [...new Set(ops.flatMap((op) => op.reads.map((read) => read.tensor)))];
   const needs = ops.map((op) => op.reads.map(rowsPerRow));
+  const total = ops.map((op) => Math.max(...op.outputs.map((tensor) => needed[tensor] ?? 0)));
   const remaining = ops.map((op, index) =>
-    arrived.map((r) => op.rows - (tables[index] === undefined ? op.rows : (tables[index][r] as number))),
+    arrived.map((r) => Math.max(0, (total[index] as number) - (tables[index]?.[r] ?? op.rows))),
   );
   const computed: number[][][] = []; // [window][class][op]
   const hidden: number[][] = []; // [class][op]: in the last window, rows beside those that could not be computed before
@@ -210,11 +211,13 @@ async function fluid(
     hidden[d] = ops.map((op) => lp.variable(op.rows * count));
   });
   const final = ends.length;
+  const following = followingMs(task);
+  const levels = levelsOf(following.ops.filter((_, o) => (remaining[o]?.at(-1) ?? 0) > 0));
   const rowMs = classes.map(({ costs }) => ops.map((_, o) => perRow(task, costs, o, needs[o] ?? [])));
   // Every row is computed, and what depends on rows that have not arrived is computed later.
-  ops.forEach((op, o) => {
+  ops.forEach((_, o) => {
     for (let w = -1; w < ends.length; w++) {
-      const left = w < 0 ? op.rows : (remaining[o]?.[w] ?? 0);
+      const left = w < 0 ? (total[o] as number) : (remaining[o]?.[w] ?? 0);
       if (left <= 0) continue;
       const terms: [number, number][] = [];
       for (let later = w + 1; later <= final; later++) {
@@ -235,19 +238,19 @@ async function fluid(
         -length * count,
       );
     }
-    const terms: [number, number][] = [[tail, count]];
-    ops.forEach((op, o) => {
+    const spent: [number, number][][] = ops.map((op, o) => {
       const late = remaining[o]?.[ends.length - 1] ?? 0;
       const least = rowMs[d]?.[o] as number;
       const { few, more } = lateRates(costs.opMs[o] as Float64Array, late, op.rows, least);
       const [lateRows, others] = [computed[final]?.[d]?.[o] as number, hidden[d]?.[o] as number];
       if (few <= least) {
-        terms.push([lateRows, -least], [others, -least]);
-        return;
+        return [
+          [lateRows, -least],
+          [others, -least],
+        ];
       }
       // Two bounds on the time that the op takes here: by the best rate, and by what few rows cost.
       const ms = lp.variable(crude);
-      terms.push([ms, -1]);
       lp.row(
         [
           [ms, 1],
@@ -264,8 +267,12 @@ async function fluid(
         ],
         0,
       );
+      return [[ms, -1]];
     });
-    lp.row(terms, 0);
+    lp.row([[tail, count], ...spent.flat()], 0);
+    for (const level of levels) {
+      lp.row([[tail, count], ...spent.filter((_, o) => (following.ops[o] as number) >= level).flat()], level * count);
+    }
   });
   // What is read is held: computed here or received, by the end of every window.
   const upTo = (
@@ -295,7 +302,8 @@ async function fluid(
       });
     });
   }
-  networkRows(lp, task, classes, { received, ends, tail, arrival, network, readTensors });
+  const after = { levels, tensors: following.tensors };
+  networkRows(lp, task, classes, { received, ends, tail, arrival, network, readTensors, after });
   const bound = await lp.lowerBound(seconds);
   return { last, tail: Math.max(0, bound) };
 }
@@ -311,9 +319,10 @@ function networkRows(
     readonly arrival: Arrival;
     readonly network: PlanningTask['network'];
     readonly readTensors: readonly number[];
+    readonly after: { readonly levels: readonly number[]; readonly tensors: readonly number[] };
   },
 ): void {
-  const { received, ends, tail, arrival, network, readTensors } = given;
+  const { received, ends, tail, arrival, network, readTensors, after } = given;
   const isInput = (tensor: number): boolean => tensor < workload.inputs;
   const fastest = classes.map(({ link, count }, d) =>
     Math.min(link.mbps, Math.max(...classes.map((other, e) => (e !== d || count > 1 ? other.link.mbps : 0)))),
@@ -324,11 +333,13 @@ function networkRows(
       : Math.max(fastest[d] as number, 1e-9);
     return (workload.tensors[tensor]?.bytesPerRow ?? 0) / (mbps * BYTES_PER_MS);
   };
-  for (let w = 0; w <= ends.length; w++) {
+  /** What the links carry of these tensors by the end of a window; `before`: as long before the last one ends, ms. */
+  const carried = (w: number, tensors: readonly number[], before: number): void => {
+    const end = ends[Math.min(w, ends.length - 1)] as number;
     const limit = (terms: [number, number][], links: number): void => {
-      const end = w < ends.length ? (ends[w] as number) : (ends.at(-1) as number);
+      if (terms.length === 0) return;
       if (w === ends.length) terms.push([tail, links]);
-      lp.row(terms, -(end - arrival.latencyMs) * links);
+      lp.row(terms, -(end - before - arrival.latencyMs) * links);
     };
     const used = (d: number, which: readonly number[]): [number, number][] =>
       which.flatMap((tensor) =>
@@ -338,15 +349,23 @@ function networkRows(
       );
     const all = classes.map((_, d) => d);
     limit(
-      all.flatMap((d) => used(d, readTensors.filter(isInput))),
+      all.flatMap((d) => used(d, tensors.filter(isInput))),
       1,
     ); // the requester's uplink
     if (network.medium === 'shared')
       limit(
-        all.flatMap((d) => used(d, readTensors)),
+        all.flatMap((d) => used(d, tensors)),
         1,
       );
-    else for (const d of all) limit(used(d, readTensors), (classes[d] as DeviceClass).count);
+    else for (const d of all) limit(used(d, tensors), (classes[d] as DeviceClass).count);
+  };
+  for (let w = 0; w <= ends.length; w++) carried(w, readTensors, 0);
+  for (const level of after.levels) {
+    carried(
+      ends.length,
+      readTensors.filter((tensor) => (after.tensors[tensor] as number) >= level),
+      level,
+    );
   }
 }
 
