@@ -12,9 +12,10 @@
  * On top come what must follow in turn: the head, and the result on its way back.
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
-import { followingMs, leastMs, levelsOf, neededRows } from './following.js';
+import { behindMs, followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
 import { computableRows, fewestRead, hasGaps } from './reach.js';
+import { chainMs, headMs, resultMs } from './serial.js';
 
 export interface LowerBound {
   readonly ms: number;
@@ -105,67 +106,6 @@ function arrivalOf({ workload, network }: PlanningTask, input: number, rows: num
   return { latencyMs, rowMs, rows, totalMs: rows * rowMs };
 }
 
-/** Least time from when the last op is done to when the requester has the head's result. */
-function resultMs({ workload, network }: PlanningTask): number {
-  const bytes = workload.head?.resultBytes ?? 0;
-  return Math.min(
-    ...network.devices.map(
-      (link) =>
-        bytes / (Math.min(link.mbps, network.requester.mbps) * BYTES_PER_MS) +
-        Math.max(link.latencyMs, network.requester.latencyMs),
-    ),
-  );
-}
-
-/** Least time of the head: on one device, or its first layer over all of them, each taking what it can in that time. */
-function headMs({ workload, costs, network }: PlanningTask): number {
-  const { head } = workload;
-  if (head === undefined) return 0;
-  const channels = head.cut?.channels ?? 0;
-  const after = Math.min(...costs.map((device) => device.headAfterMs));
-  const alone = Math.min(
-    ...costs.map((device) => device.headBeforeMs + (device.headCutMs[channels] ?? 0) + device.headAfterMs),
-  );
-  if (head.cut === undefined || costs.length < 2) return alone;
-  const done = (ms: number): number =>
-    costs.reduce((sum, device) => sum + Math.max(0, largestWithin(device.headCutMs, ms - device.headBeforeMs)), 0);
-  let low = 0;
-  let high = alone;
-  for (let step = 0; step < 50; step++) {
-    const middle = (low + high) / 2;
-    if (done(middle) >= channels) high = middle;
-    else low = middle;
-  }
-  const latencies = network.devices.map((link) => link.latencyMs).sort((a, b) => a - b);
-  return Math.min(alone, low + (latencies[1] ?? 0) + after);
-}
-
-/** The most channels whose time is at most this; times need not rise evenly. */
-function largestWithin(table: Float64Array, ms: number): number {
-  for (let n = table.length - 1; n >= 0; n--) if ((table[n] as number) <= ms) return n;
-  return -1;
-}
-
-/** After the last input row something must still happen in turn: one row at least of every op on the longest way. */
-function chainMs({ workload, costs }: PlanningTask, input: number): number {
-  const { ops, tensors } = workload;
-  /** By tensor: time after the last input row until its last row is there, if that depends on it. */
-  const until = new Map<number, number>([[input, 0]]);
-  for (const [o, op] of ops.entries()) {
-    let before = Number.NEGATIVE_INFINITY;
-    for (const read of op.reads) {
-      // Only where every row is read: then the last one, whichever it is, delays some row here.
-      const all = !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === tensors[read.tensor]?.rows;
-      if (all) before = Math.max(before, until.get(read.tensor) ?? Number.NEGATIVE_INFINITY);
-    }
-    if (before < 0) continue;
-    const ms = before + Math.min(...costs.map((device) => leastMs(device.opMs[o], 1)));
-    for (const tensor of op.outputs) until.set(tensor, ms);
-  }
-  const ends = [...workload.outputs, ...(workload.head?.reads ?? [])];
-  return Math.max(0, ...ends.map((tensor) => until.get(tensor) ?? 0));
-}
-
 /** Windows for a programme of so many device classes × ops: large ones would take tens of seconds with many. */
 function windowsFor(size: number): number {
   return size <= 100 ? 4 : size <= 400 ? 3 : size <= 1200 ? 2 : 1;
@@ -197,9 +137,15 @@ async function fluid(
     arrived.map((r) => Math.max(0, (total[index] as number) - (tables[index]?.[r] ?? op.rows))),
   );
   const computed: number[][][] = []; // [window][class][op]
-  const hidden: number[][] = []; // [class][op]: in the last window, rows beside those that could not be computed before
+  const hidden: number[][][] = []; // [window after the last row][class][op]: rows beside those that could not be computed before
   const received: number[][][] = []; // [window][class][tensor]
-  for (let w = 0; w <= ends.length; w++) {
+  // Behind the last row's arrival, windows end so long before the last op does: what more than that must follow is done by then.
+  const behind = behindMs(task, total);
+  const late = (times: readonly number[]): number[] => times.filter((_, o) => (remaining[o]?.at(-1) ?? 0) > 0);
+  const cuts = [...levelsOf(late(behind), windows - 1).reverse(), 0];
+  const begin = ends.length;
+  const final = begin + cuts.length - 1;
+  for (let w = 0; w <= final; w++) {
     computed.push(classes.map(({ count }) => ops.map((op) => lp.variable(op.rows * count))));
     received.push(
       classes.map(({ count }) =>
@@ -207,12 +153,10 @@ async function fluid(
       ),
     );
   }
-  classes.forEach(({ count }, d) => {
-    hidden[d] = ops.map((op) => lp.variable(op.rows * count));
-  });
-  const final = ends.length;
+  for (let w = begin; w <= final; w++)
+    hidden[w] = classes.map(({ count }) => ops.map((op) => lp.variable(op.rows * count)));
   const following = followingMs(task);
-  const levels = levelsOf(following.ops.filter((_, o) => (remaining[o]?.at(-1) ?? 0) > 0));
+  const levels = levelsOf(late(following.ops));
   const rowMs = classes.map(({ costs }) => ops.map((_, o) => perRow(task, costs, o, needs[o] ?? [])));
   // Every row is computed, and what depends on rows that have not arrived is computed later.
   ops.forEach((_, o) => {
@@ -220,10 +164,11 @@ async function fluid(
       const left = w < 0 ? (total[o] as number) : (remaining[o]?.[w] ?? 0);
       if (left <= 0) continue;
       const terms: [number, number][] = [];
-      for (let later = w + 1; later <= final; later++) {
+      const by = begin + cuts.findIndex((cut) => (behind[o] as number) >= cut);
+      for (let later = w + 1; later <= by; later++) {
         classes.forEach((_, d) => {
           terms.push([computed[later]?.[d]?.[o] as number, 1]);
-          if (later === final && w < ends.length - 1) terms.push([hidden[d]?.[o] as number, 1]);
+          if (later >= begin && w < begin - 1) terms.push([hidden[later]?.[d]?.[o] as number, 1]);
         });
       }
       lp.row(terms, left);
@@ -238,40 +183,38 @@ async function fluid(
         -length * count,
       );
     }
-    const spent: [number, number][][] = ops.map((op, o) => {
-      const late = remaining[o]?.[ends.length - 1] ?? 0;
-      const least = rowMs[d]?.[o] as number;
-      const { few, more } = lateRates(costs.opMs[o] as Float64Array, late, op.rows, least);
-      const [lateRows, others] = [computed[final]?.[d]?.[o] as number, hidden[d]?.[o] as number];
-      if (few <= least) {
-        return [
+    const spent = cuts.map((cut, k) => {
+      const used = ops.map((op, o): [number, number][] => {
+        const lateRows = computed[begin + k]?.[d]?.[o] as number;
+        const others = hidden[begin + k]?.[d]?.[o] as number;
+        const least = rowMs[d]?.[o] as number;
+        const { few, more } = lateRates(costs.opMs[o] as Float64Array, remaining[o]?.at(-1) ?? 0, op.rows, least);
+        const atBest: [number, number][] = [
           [lateRows, -least],
           [others, -least],
         ];
-      }
-      // Two bounds on the time that the op takes here: by the best rate, and by what few rows cost.
-      const ms = lp.variable(crude);
-      lp.row(
-        [
-          [ms, 1],
-          [lateRows, -least],
-          [others, -least],
-        ],
-        0,
-      );
-      lp.row(
-        [
-          [ms, 1],
-          [lateRows, -few],
-          [others, -more],
-        ],
-        0,
-      );
-      return [[ms, -1]];
+        if (few <= least) return atBest;
+        // Two bounds on the time that the op takes here: by the best rate, and by what few rows cost.
+        const ms = lp.variable(crude);
+        lp.row([[ms, 1], ...atBest], 0);
+        lp.row(
+          [
+            [ms, 1],
+            [lateRows, -few],
+            [others, -more],
+          ],
+          0,
+        );
+        return [[ms, -1]];
+      });
+      // The first of them begins when the last row has arrived; the others have a known length.
+      if (k === 0) lp.row([[tail, count], ...used.flat()], cut * count);
+      else lp.row(used.flat(), (cut - (cuts[k - 1] as number)) * count);
+      return used;
     });
-    lp.row([[tail, count], ...spent.flat()], 0);
     for (const level of levels) {
-      lp.row([[tail, count], ...spent.filter((_, o) => (following.ops[o] as number) >= level).flat()], level * count);
+      const used = spent.flatMap((window) => window.filter((_, o) => (following.ops[o] as number) >= level).flat());
+      lp.row([[tail, count], ...used], level * count);
     }
   });
   // What is read is held: computed here or received, by the end of every window.
@@ -283,7 +226,7 @@ async function fluid(
   ): [number, number][] => of.slice(0, w + 1).map((window): [number, number] => [window[d]?.[at] as number, 1]);
   const computedUpTo = (w: number, d: number, o: number): [number, number][] => [
     ...upTo(w, computed, d, o),
-    ...(w === final ? [[hidden[d]?.[o] as number, 1] as [number, number]] : []),
+    ...upTo(w, hidden, d, o).filter(([variable]) => variable !== undefined),
   ];
   for (let w = 0; w <= final; w++) {
     classes.forEach((_, d) => {
@@ -303,7 +246,7 @@ async function fluid(
     });
   }
   const after = { levels, tensors: following.tensors };
-  networkRows(lp, task, classes, { received, ends, tail, arrival, network, readTensors, after });
+  networkRows(lp, task, classes, { received, ends, cuts, tail, arrival, network, readTensors, after });
   const bound = await lp.lowerBound(seconds);
   return { last, tail: Math.max(0, bound) };
 }
@@ -315,6 +258,7 @@ function networkRows(
   given: {
     readonly received: readonly (readonly (readonly number[])[])[];
     readonly ends: readonly number[];
+    readonly cuts: readonly number[];
     readonly tail: number;
     readonly arrival: Arrival;
     readonly network: PlanningTask['network'];
@@ -322,7 +266,8 @@ function networkRows(
     readonly after: { readonly levels: readonly number[]; readonly tensors: readonly number[] };
   },
 ): void {
-  const { received, ends, tail, arrival, network, readTensors, after } = given;
+  const { received, ends, cuts, tail, arrival, network, readTensors, after } = given;
+  const final = ends.length + cuts.length - 1;
   const isInput = (tensor: number): boolean => tensor < workload.inputs;
   const fastest = classes.map(({ link, count }, d) =>
     Math.min(link.mbps, Math.max(...classes.map((other, e) => (e !== d || count > 1 ? other.link.mbps : 0)))),
@@ -333,12 +278,12 @@ function networkRows(
       : Math.max(fastest[d] as number, 1e-9);
     return (workload.tensors[tensor]?.bytesPerRow ?? 0) / (mbps * BYTES_PER_MS);
   };
-  /** What the links carry of these tensors by the end of a window; `before`: as long before the last one ends, ms. */
+  /** What the links carry of these tensors by the end of a window; `before`: so long before the last op ends, where it ends behind the last row. */
   const carried = (w: number, tensors: readonly number[], before: number): void => {
     const end = ends[Math.min(w, ends.length - 1)] as number;
     const limit = (terms: [number, number][], links: number): void => {
       if (terms.length === 0) return;
-      if (w === ends.length) terms.push([tail, links]);
+      if (w >= ends.length) terms.push([tail, links]);
       lp.row(terms, -(end - before - arrival.latencyMs) * links);
     };
     const used = (d: number, which: readonly number[]): [number, number][] =>
@@ -359,10 +304,10 @@ function networkRows(
       );
     else for (const d of all) limit(used(d, tensors), (classes[d] as DeviceClass).count);
   };
-  for (let w = 0; w <= ends.length; w++) carried(w, readTensors, 0);
+  for (let w = 0; w <= final; w++) carried(w, readTensors, cuts[w - ends.length] ?? 0);
   for (const level of after.levels) {
     carried(
-      ends.length,
+      final,
       readTensors.filter((tensor) => (after.tensors[tensor] as number) >= level),
       level,
     );

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Net, taskOn } from '../baselines/fixtures.js';
 import { lowerBound } from './bound.js';
-import { followingMs, levelsOf, neededRows } from './following.js';
+import { behindMs, followingMs, levelsOf, neededRows } from './following.js';
 
 describe('what must follow', () => {
   it('is one row of each op after it, where it takes least', () => {
@@ -41,6 +41,28 @@ describe('what must follow', () => {
   });
 });
 
+describe('what waits for the last row of an op', () => {
+  it('is the longest of the ways to a result', () => {
+    const net = new Net(8);
+    const first = net.layer();
+    const side = net.layer({ reads: [first] });
+    net.layer({ reads: [first, side], kernel: 1 });
+    expect(behindMs(taskOn(net.workload('head'), [{ rate: 720 }]), [8, 8, 8])).toEqual([2, 1, 0]);
+  });
+
+  it('is nothing where rows are skipped, or no result is made from all of them', () => {
+    const net = new Net(8);
+    net.layer();
+    net.layer({ kernel: 1, stride: 2 });
+    const task = taskOn(net.workload('head'), [{ rate: 720 }]);
+    expect(behindMs(task, [8, 4])).toEqual([0, 0]);
+    const chain = new Net(8);
+    chain.layer();
+    chain.layer();
+    expect(behindMs(taskOn(chain.workload('head'), [{ rate: 720 }]), [8, 7])).toEqual([0, 0]);
+  });
+});
+
 it('rows that no result is made from are not needed, and neither is what they read', () => {
   const net = new Net(7);
   net.layer({ kernel: 1 });
@@ -64,4 +86,22 @@ it('a row alone that takes as long as many makes the bound larger', async () => 
   const { ms } = await lowerBound({ ...task, costs });
   // A quarter of all work is 60 ms, one row of every op 50 ms. But when all of the first op is done, 40 ms, five steps follow.
   expect(ms).toBeGreaterThan(79);
+});
+
+it('work behind a branch waits for the longer way round it', async () => {
+  const net = new Net(16);
+  let last = net.layer({ multiplyAdds: 90 });
+  for (let n = 0; n < 3; n++) {
+    const side = net.layer({ reads: [last] });
+    last = net.layer({ reads: [last, net.layer({ reads: [side] })], kernel: 1 });
+  }
+  const devices = Array.from({ length: 4 }, () => ({ rate: 720 }));
+  const task = taskOn(net.workload('head'), devices, { mbps: 1e6 });
+  const costs = task.costs.map((device) => ({
+    ...device,
+    opMs: device.opMs.map((table, o) => (o === 0 ? table : table.map((_, r) => 8 * Math.ceil(r / 8)))),
+  }));
+  const { ms } = await lowerBound({ ...task, costs });
+  // A quarter of all work is 76 ms; when the first op is done, after 40 ms, nine steps of 8 ms follow, three if it could be passed by.
+  expect(ms).toBeGreaterThan(110);
 });

@@ -8,6 +8,7 @@
  * same rows or not. The same holds for rows that arrive: what reads them follows.
  */
 import type { PlanningTask, Workload } from '@distredge/core';
+import { hasGaps } from './reach.js';
 
 /** Levels in a linear programme: more make it slower, and little tighter. */
 const MOST_LEVELS = 6;
@@ -34,12 +35,34 @@ export function followingMs({ workload, costs }: PlanningTask): Following {
   return { ops: following, tensors: tensors.map((ms) => (ms < Number.POSITIVE_INFINITY ? ms : 0)) };
 }
 
+/**
+ * Least time in ms between when the last needed row of each op is first there and the end of the last op: some row of each op
+ * that reads all of them waits for it, and so on. The longest such way counts, since the row is awaited on all of them.
+ * @param needed rows of each op that results are made from
+ */
+export function behindMs({ workload, costs }: PlanningTask, needed: readonly number[]): number[] {
+  const { ops } = workload;
+  const behind = ops.map(() => 0);
+  const tensors = workload.tensors.map(() => 0);
+  for (let o = ops.length - 1; o >= 0; o--) {
+    const op = ops[o] as Workload['ops'][number];
+    behind[o] = op.outputs.length === 1 ? (tensors[op.outputs[0] as number] as number) : 0;
+    if ((needed[o] as number) < op.rows) continue;
+    const own = Math.min(...costs.map((device) => leastMs(device.opMs[o], op.whole ? op.rows : 1)));
+    for (const read of op.reads) {
+      const all = !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === workload.tensors[read.tensor]?.rows;
+      if (all) tensors[read.tensor] = Math.max(tensors[read.tensor] as number, own + (behind[o] as number));
+    }
+  }
+  return behind;
+}
+
 /** A few of the largest of these times, spread over them: distinct, ascending, none 0. */
-export function levelsOf(times: readonly number[]): number[] {
+export function levelsOf(times: readonly number[], count: number = MOST_LEVELS): number[] {
   const most = Math.max(0, ...times);
   const levels = new Set<number>();
-  for (let k = 1; k <= MOST_LEVELS; k++) {
-    const level = Math.min(...times.filter((ms) => ms > 0 && ms >= (most * k) / MOST_LEVELS));
+  for (let k = 1; k <= count; k++) {
+    const level = Math.min(...times.filter((ms) => ms > 0 && ms >= (most * k) / count));
     if (level < Number.POSITIVE_INFINITY) levels.add(level);
   }
   return [...levels].sort((a, b) => a - b);
