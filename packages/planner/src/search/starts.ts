@@ -2,6 +2,7 @@
  * Plans to start from: the best devices of a few numbers of them, rows in proportion to how fast they are, volume ends by
  * dynamic programming over a simple cost, whole or in chunks that run depth first.
  */
+import type { PlanPart } from '@distredge/core';
 import { lcPssSweep } from '../lc-pss.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
@@ -200,10 +201,7 @@ export interface Start {
   readonly family: string;
 }
 
-/**
- * Starts for all numbers of devices and several partitions into volumes, the best single devices first. All numbers of devices
- * come with one partition before any comes with the others: how many are worth it matters most, and time may be short.
- */
+/** Starts for all numbers of devices and several partitions into volumes, the best single devices first. */
 export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
   const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
@@ -213,65 +211,37 @@ export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
     .sort((a, b) => (withLink[a] as number) - (withLink[b] as number) || a - b);
   for (const device of all.slice(0, 4)) yield { state: singleDevice(geometry, device), family: 'one device' };
   const ends = narrowEnds(geometry);
-  const first = all[0] as number;
-  const cutHead = workload.head?.cut !== undefined && !form.classical;
-  const teams = counts(all.length).map((n): Team => {
-    const devices = all.slice(0, n).sort((a, b) => a - b);
-    const speeds = n === 1 ? [alone] : [alone, withLink];
-    return {
-      devices,
-      weights: speeds.map((speed) => devices.map((device) => 1 / (speed[device] as number))),
-      heads: workload.head === undefined ? [undefined] : all.slice(0, Math.min(n, HEADS)),
-      cut:
-        workload.head === undefined || !cutHead || n === 1
-          ? workload.head && first
-          : balancedHead(all.slice(0, n), costs, [0, ...new Array<number>(n).fill(1)]),
-    };
-  });
-  for (const team of teams) {
-    for (const weights of team.weights) {
-      yield* variants(geometry, form, team, volumesFor(geometry, ends, team.devices, weights));
-    }
-    if (team.devices.length === 1 && !form.classical) yield* fused(geometry, ends, first);
-  }
   const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
-  const partitions = lcPssSweep(geometry.task, { decisions });
-  for (const team of teams.filter(({ devices }) => devices.length > 1)) {
-    for (const weights of team.weights) {
-      for (const partition of partitions) {
-        yield* variants(geometry, form, team, volumesOf(geometry, partition.ends, team.devices, weights));
+  const partitions = lcPssSweep(geometry.task, { decisions }).map((partition) => partition.ends);
+  const first = all[0] as number;
+  const head = workload.head === undefined ? undefined : first;
+  for (const n of counts(all.length)) {
+    const devices = all.slice(0, n).sort((a, b) => a - b);
+    const cut: number | readonly PlanPart[] | undefined =
+      workload.head?.cut === undefined || n === 1 || form.classical
+        ? head
+        : balancedHead(all.slice(0, n), costs, [0, ...new Array<number>(n).fill(1)]);
+    for (const speed of n === 1 ? [alone] : [alone, withLink]) {
+      const weights = devices.map((device) => 1 / (speed[device] as number));
+      const layouts = [volumesFor(geometry, ends, devices, weights)];
+      if (n > 1) for (const partition of partitions) layouts.push(volumesOf(geometry, partition, devices, weights));
+      for (const volumes of layouts) {
+        const family = volumes.map(({ end }) => end).join();
+        const heads = head === undefined ? [undefined] : all.slice(0, Math.min(n, HEADS));
+        for (const one of heads) {
+          yield {
+            state: { volumes: volumeByVolume(volumes), order: undefined, head: one },
+            family: `${family}, head on ${one}`,
+          };
+        }
+        if (form.classical) continue;
+        for (const chunks of [2, 4]) {
+          const state = { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cut };
+          yield { state, family: `${family} in chunks` };
+        }
       }
     }
-  }
-}
-
-/** Some devices, for starts that use all of them. */
-interface Team {
-  readonly devices: readonly number[];
-  /** Shares of the devices in the rows: one list for each way to weigh them. */
-  readonly weights: readonly (readonly number[])[];
-  /** Devices to try the head on. */
-  readonly heads: readonly (number | undefined)[];
-  /** The head as plans in chunks have it. */
-  readonly cut: PlanState['head'];
-}
-
-/** A partition with shares: whole with the head on each of some devices, and in chunks. */
-function* variants(
-  geometry: Geometry,
-  form: PlanForm,
-  { heads, cut }: Team,
-  volumes: readonly SearchVolume[],
-): Generator<Start> {
-  const family = volumes.map(({ end }) => end).join();
-  for (const head of heads) {
-    const state = { volumes: volumeByVolume(volumes), order: undefined, head };
-    yield { state, family: `${family}, head on ${head}` };
-  }
-  if (form.classical) return;
-  for (const chunks of [2, 4]) {
-    const state = { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cut };
-    yield { state, family: `${family} in chunks` };
+    if (n === 1 && !form.classical) yield* fused(geometry, ends, first);
   }
 }
 
