@@ -51,12 +51,6 @@ export interface TimedPlan extends Planned {
   readonly planMs: number;
 }
 
-/**
- * Memory for what is young, MB, at most. A search makes many small objects of which the collector must copy those that are still in use: with
- * the 48 MB that V8 takes by itself this is a sixth of a search's time.
- */
-const YOUNG_MB = 192;
-
 /** Plans one thing at a time. Ends with the process at the latest. */
 export class PlannerWorker {
   readonly #worker: Worker;
@@ -65,10 +59,7 @@ export class PlannerWorker {
 
   constructor() {
     guardExit(this.#gate);
-    this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url), {
-      workerData: this.#gate,
-      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MB },
-    });
+    this.#worker = new Worker(new URL('./planner-thread.js', import.meta.url), { workerData: this.#gate });
   }
 
   /** The best plan found until `signal` is aborted, if it is. Rejects with what the planner throws. */
