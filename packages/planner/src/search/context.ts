@@ -20,14 +20,6 @@ export interface MoveContext {
 /** Share of the moves that begin at a part that holds the plan up. */
 const CRITICAL = 0.5;
 
-/** Share of the changes of height at such a part that make it smaller: what holds a plan up seldom gets faster by growing. */
-const SHRINKING = 0.8;
-
-/** Whether a change of height that begins at this place, chosen by `somePlace`, is to take rows away from its part. */
-export function shrinks(place: Place, { random, critical = [] }: MoveContext): boolean {
-  return random.next() < (critical.includes(place) ? SHRINKING : 0.5);
-}
-
 /** Where a move begins: index of a volume, index among its parts. */
 export function somePlace({ volumes }: PlanState, { random, critical = [] }: MoveContext): Place {
   if (critical.length > 0 && random.next() < CRITICAL) {

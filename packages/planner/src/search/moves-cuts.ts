@@ -1,5 +1,5 @@
 /** Moves that change where volumes are cut into parts: cuts moved, parts cut in two, made one, or cut into chunks. */
-import { type MoveContext, shrinks, somePlace } from './context.js';
+import { type MoveContext, somePlace } from './context.js';
 import type { Place } from './critical.js';
 import { replaced, resized, stretch } from './moves-shared.js';
 import type { SearchPart, SearchVolume } from './parts.js';
@@ -61,13 +61,10 @@ function someCut({ volumes }: PlanState, place: Place, { random }: MoveContext):
 export function moveCut(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const { random } = context;
-  const place = somePlace(state, context);
-  const cut = someCut(state, place, context);
+  const cut = someCut(state, somePlace(state, context), context);
   if (cut === undefined) return undefined;
   const { volume: v, part: i, above, below, rows } = cut;
-  // The part at the place is above the cut or below it.
-  const up = shrinks(place, context) === (place[1] === i);
-  const step = someRows(rows, random) * (up ? -1 : 1);
+  const step = someRows(rows, random) * (random.next() < 0.5 ? -1 : 1);
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {

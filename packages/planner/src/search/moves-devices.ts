@@ -1,5 +1,5 @@
 /** Moves that change how much of the work devices have: parts given to others, shares grown or shrunk, devices left out. */
-import { type MoveContext, shrinks, somePlace } from './context.js';
+import { type MoveContext, somePlace } from './context.js';
 import { replaced, stretch, tiled } from './moves-shared.js';
 import type { SearchPart, SearchVolume } from './parts.js';
 import type { PlanState } from './plan-state.js';
@@ -60,11 +60,9 @@ export function exchange(state: PlanState, { random, devices }: MoveContext): Pl
 export function reweigh(state: PlanState, context: MoveContext): PlanState | undefined {
   const { volumes } = state;
   const { random } = context;
-  const place = somePlace(state, context);
-  const [v, i] = place;
+  const [v, i] = somePlace(state, context);
   const { device } = (volumes[v] as SearchVolume).parts[i] as SearchPart;
-  const most = random.next() < 0.5 ? 0.15 : 0.75;
-  const factor = Math.exp(most * random.next() * (shrinks(place, context) ? -1 : 1));
+  const factor = Math.exp((random.next() - 0.5) * (random.next() < 0.5 ? 0.3 : 1.5));
   const [first, last] = stretch(v, volumes.length, random);
   const changed = new Map<number, readonly SearchPart[]>();
   for (let w = first; w <= last; w++) {
