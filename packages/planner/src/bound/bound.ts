@@ -12,6 +12,7 @@
  * On top come what must follow in turn: the head, and the result on its way back.
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
+import { nowMs } from '../clock.js';
 import { behindMs, followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
 import { computableRows, fewestRead, hasGaps } from './reach.js';
@@ -39,6 +40,8 @@ interface DeviceClass {
 
 /** Bytes per ms of 1 Mbit/s. */
 const BYTES_PER_MS = 125;
+/** A programme with windows behind the last row too is begun where the one without took less than this part of the time. */
+const LARGER = 3;
 /** Rounding of the simulation and of this calculation. */
 const SAFETY = 1 - 1e-9;
 
@@ -50,7 +53,19 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
   const arrival = arrivalOf(task, input, needed[input] ?? 0);
   const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : 0;
   const chain = chainMs(task, input);
-  const { tail, last } = await fluid(task, classes, { input, arrival, needed }, options);
+  const { windows = windowsFor(classes.length * workload.ops.length), seconds = 5 } = options;
+  const given = { input, arrival, needed };
+  const began = nowMs();
+  const { tail: first, last } = await fluid(task, classes, given, { windows, behind: 0, seconds });
+  const tookS = (nowMs() - began) / 1000;
+  // What a solver that runs out of time leaves may be worth little: the larger programme comes second, and the better counts.
+  const tail =
+    windows > 1 && tookS * LARGER < seconds
+      ? Math.max(
+          first,
+          (await fluid(task, classes, given, { windows, behind: windows - 1, seconds: seconds - tookS })).tail,
+        )
+      : first;
   const ms = (last + Math.max(tail, chain) + after) * SAFETY;
   const whenArrived = arrival.latencyMs + arrival.totalMs;
   return { ms, reason: whenArrived > ms / 2 ? 'arrival of the input' : 'work of the devices' };
@@ -115,7 +130,7 @@ async function fluid(
   task: PlanningTask,
   classes: readonly DeviceClass[],
   { input, arrival, needed }: { readonly input: number; readonly arrival: Arrival; readonly needed: readonly number[] },
-  { windows = windowsFor(classes.length * task.workload.ops.length), seconds = 5 }: BoundOptions,
+  { windows, behind: cutsBehind, seconds }: Required<BoundOptions> & { readonly behind: number },
 ): Promise<{ last: number; tail: number }> {
   const { workload, network } = task;
   const { ops, tensors } = workload;
@@ -142,7 +157,7 @@ async function fluid(
   // Behind the last row's arrival, windows end so long before the last op does: what more than that must follow is done by then.
   const behind = behindMs(task, total);
   const late = (times: readonly number[]): number[] => times.filter((_, o) => (remaining[o]?.at(-1) ?? 0) > 0);
-  const cuts = [...levelsOf(late(behind), windows - 1).reverse(), 0];
+  const cuts = [...levelsOf(late(behind), cutsBehind).reverse(), 0];
   const begin = ends.length;
   const final = begin + cuts.length - 1;
   for (let w = 0; w <= final; w++) {
