@@ -1,5 +1,6 @@
 import { type PlanningTask, referenceSimulator, type WorkPlan } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
+import { auto } from '../auto.js';
 import { Net, randomFrom, randomTask, taskOn } from '../baselines/fixtures.js';
 import { lowerBound } from './bound.js';
 import { LinearProgram } from './linear-program.js';
@@ -46,6 +47,27 @@ describe('the lower bound', () => {
     }
     // And not far below, for at least some of such random plans.
     expect(close).toBeGreaterThan(10);
+  });
+
+  it('is below what a search finds, on devices whose times are staircases', { timeout: 60_000 }, async () => {
+    let close = 0;
+    for (let seed = 101; seed <= 124; seed++) {
+      const task = randomTask(seed);
+      const step = 1 + (seed % 4);
+      const costs = task.costs.map((device) => ({
+        ...device,
+        opMs: device.opMs.map((table) =>
+          table.map((_, r) => table[Math.min(table.length - 1, step * Math.ceil(r / step))] as number),
+        ),
+      }));
+      const steps = { ...task, costs };
+      const { ms } = await lowerBound(steps, { windows: 1 + (seed % 5) });
+      const { latencyMs } = await auto(steps, { maxEvaluations: 600, seed });
+      expect(latencyMs).toBeGreaterThanOrEqual(ms);
+      if (latencyMs < 1.15 * ms) close += 1;
+    }
+    // Some so close that a bound which is slightly too high would be noticed.
+    expect(close).toBeGreaterThan(3);
   });
 
   it('is what one device needs, where there is one and the network is fast', async () => {
