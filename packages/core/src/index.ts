@@ -8,6 +8,7 @@ export {
   deviceProgram,
   parseDeviceProgram,
 } from './compile/device-program.js';
+export { withFixedShapes } from './compile/fixed-shapes.js';
 export { modelIdentity } from './compile/identity.js';
 export { opModel, type PartModel, type PartPort, type PartWriter, partWriter } from './compile/part-model.js';
 export {

@@ -58,20 +58,33 @@ export function landingFor(program: DeviceProgram, requests: number): Landing[] 
   );
 }
 
-/** For each model of a program, the shapes of its inputs by port in the step that does most with it. */
-export function inputShapes({ steps }: DeviceProgram): Map<number, Record<string, readonly number[]>> {
+/** What is known of a model's runs. */
+export interface RunShapes {
+  /** Of its inputs, by port, in the step that does most with it. */
+  readonly shapes: Readonly<Record<string, readonly number[]>>;
+  /** Whether all steps have these. */
+  readonly everyRun: boolean;
+}
+
+/** The shapes of each model of a program. */
+export function inputShapes({ steps }: DeviceProgram): Map<number, RunShapes> {
   const slots = new Map<number, readonly number[]>();
   const most = new Map<number, number>();
+  const texts = new Map<number, Set<string>>();
   const shapes = new Map<number, Record<string, readonly number[]>>();
   for (const { model, flops, inputs, outputs } of steps) {
+    const entries = inputs.flatMap((input) => {
+      const shape = 'slot' in input ? slots.get(input.slot) : input.shape;
+      return shape === undefined ? [] : [[input.port, shape] as const];
+    });
+    texts.set(model, (texts.get(model) ?? new Set()).add(JSON.stringify(entries)));
     if (flops > (most.get(model) ?? -1)) {
       most.set(model, flops);
-      const entries = inputs.map((input) => [input.port, 'slot' in input ? slots.get(input.slot) : input.shape]);
-      shapes.set(model, Object.fromEntries(entries.filter(([, shape]) => shape !== undefined)));
+      shapes.set(model, Object.fromEntries(entries));
     }
     for (const { slot, shape } of outputs) if (slot !== undefined) slots.set(slot, shape);
   }
-  return shapes;
+  return new Map([...shapes].map(([model, own]) => [model, { shapes: own, everyRun: texts.get(model)?.size === 1 }]));
 }
 
 /** Readies a program's steps on its engine for every open request; `models` are the engine's handles. */

@@ -5,7 +5,7 @@
  */
 import { type DeviceProgram, DistrEdgeError } from '@distredge/core';
 import type { Engine } from './engine/engine.js';
-import { fixSteps, inputShapes, type Landing, type Leaving, landingFor } from './job-steps.js';
+import { fixSteps, inputShapes, type Landing, type Leaving, landingFor, type RunShapes } from './job-steps.js';
 import { type Frame, type FrameHeader, FrameKind, type Link } from './link/link.js';
 import { Pipeline } from './pipeline.js';
 import { BEGIN_CHANNEL, now, type Progressed, type Traced } from './protocol.js';
@@ -33,7 +33,7 @@ export class Job {
   readonly #links = new Map<number, Link>();
   readonly #expected: ReadonlyMap<number, { from: number; bytes: number }>;
   /** Shapes of the inputs of each model, in the step that does most with it. */
-  readonly #shapes: ReadonlyMap<number, Readonly<Record<string, readonly number[]>>>;
+  readonly #shapes: ReadonlyMap<number, RunShapes>;
   /** Where the rows of each message land, by request modulo `inFlight`. */
   readonly #landing: readonly Landing[];
   readonly #pipeline: Pipeline;
@@ -67,7 +67,7 @@ export class Job {
   /** Loads the next model of the program; models of one key are the same. */
   async load(model: Uint8Array, weights: ReadonlyMap<string, WeightSource>, key: string): Promise<void> {
     const shapes = this.#shapes.get(this.#models.length);
-    this.#models.push(await this.#engine.load({ model, weights, key, shapes }));
+    this.#models.push(await this.#engine.load({ model, weights, key, ...shapes }));
   }
 
   /** Readies the steps, once all models are loaded. */

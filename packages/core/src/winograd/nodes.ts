@@ -37,14 +37,14 @@ export class NodeWriter {
   }
 
   /**
-   * Says that a value is the image of one number of every tile. How many rows of tiles there are is known at run time only, but
+   * Says that a value is the image of one number of every tile. How many rows of tiles there are may be known at run time only, but
    * they are as many for all of them: an engine that knows may add them up where they are made.
    */
-  tiles(value: string, channels: number, columns: number): string {
+  tiles(value: string, { filters, columns, rows }: Pick<Convolution, 'filters' | 'columns' | 'rows'>): string {
     const dim = [
       { dimValue: 1n },
-      { dimValue: BigInt(channels) },
-      { dimParam: `${this.#prefix}rows` },
+      { dimValue: BigInt(filters) },
+      rows === undefined ? { dimParam: `${this.#prefix}rows` } : { dimValue: BigInt(Math.ceil(rows / TILE)) },
       { dimValue: BigInt(Math.ceil(columns / TILE)) },
     ];
     this.valueInfo.push({ name: value, type: { tensorType: { elemType: 1, shape: { dim } } } });
@@ -81,8 +81,10 @@ export interface Convolution {
   readonly filters: number;
   /** Rows of zeros above and below, columns left and right: 0 or 1 each. */
   readonly pads: { readonly top: number; readonly left: number; readonly bottom: number; readonly right: number };
-  /** Of the output. Its rows may differ from run to run. */
+  /** Of the output. */
   readonly columns: number;
+  /** Of the output; undefined where they may differ from run to run. */
+  readonly rows: number | undefined;
   /** Names of the transformed filters, by product: [filters, channels, 1, 1] each. */
   readonly products: readonly string[];
   /** Name of the bias [filters]; undefined: none. */
@@ -131,7 +133,7 @@ class Sums {
 
   /** Says that a value has one number for each filter and tile. */
   tiles(value: string): string {
-    return this.#write.tiles(value, this.#convolution.filters, this.#convolution.columns);
+    return this.#write.tiles(value, this.#convolution);
   }
 
   add(a: string, b: string): string {
@@ -217,18 +219,28 @@ function lace(write: NodeWriter, convolution: Convolution, quarters: readonly (r
 }
 
 /** Without the row and the column that a tile has too many where the output's size is odd. */
-function cropped(write: NodeWriter, { input, channels, pads, columns }: Convolution, image: string): string {
-  // How many rows there are is known at run time only. A convolution of the first column says it without bringing the whole
-  // input out of the engine's blocks, as asking for its shape would.
+function cropped(write: NodeWriter, convolution: Convolution, image: string): string {
+  const { columns, rows } = convolution;
+  const cut = (ends: string, axes: readonly number[]): string =>
+    write.node('Slice', [image, write.integers(axes.map(() => 0)), ends, write.integers(axes)]);
+  if (rows !== undefined)
+    return rows % TILE === 0 && columns % TILE === 0 ? image : cut(write.integers([rows, columns]), [1, 2]);
+  const measured = measuredRows(write, convolution);
+  if (columns % TILE === 0) return cut(measured, [1]);
+  return cut(write.node('Concat', [measured, write.integers([columns])], { axis: 0 }), [1, 2]);
+}
+
+/**
+ * The rows of the output, where they are known at run time only. A convolution of the first column says it without bringing the
+ * whole input out of the engine's blocks, as asking for its shape would.
+ */
+function measuredRows(write: NodeWriter, { input, channels, pads, columns }: Convolution): string {
   const nothing = write.constant(`nothing ${channels}`, () =>
     floatTensor(new Float32Array(MEASURED * channels), [MEASURED, channels, 1, 1]),
   );
   const side = write.node('Conv', [input, nothing], { kernel_shape: [1, 1], strides: [1, columns + 2] });
   const height = write.node('Gather', [write.node('Shape', [side]), write.integers([2])], { axis: 0 });
-  const rows = write.node('Add', [height, write.integers([pads.top + pads.bottom - 2])]);
-  if (columns % TILE === 0) return write.node('Slice', [image, write.integers([0]), rows, write.integers([1])]);
-  const ends = write.node('Concat', [rows, write.integers([columns])], { axis: 0 });
-  return write.node('Slice', [image, write.integers([0, 0]), ends, write.integers([1, 2])]);
+  return write.node('Add', [height, write.integers([pads.top + pads.bottom - 2])]);
 }
 
 /** Channels of the convolution that measures the height: as many as engines keep in a block. */

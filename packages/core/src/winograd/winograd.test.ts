@@ -77,6 +77,20 @@ test('an engine that compares shapes by name finds those of all sums equal', () 
       ]);
 });
 
+test.each([
+  [28, 0],
+  [27, 1],
+])('where every run has %i rows, nothing is measured, and rows are cut off only where they are odd', (rows, slices) => {
+  const bytes = model([node('Conv', ['x', 'k'], 'y', pads)]);
+  const written = winogradModel(bytes, { x: [1, SIZE, rows, 28] }, true)?.write(new Map([['k.bin', weights.data]]));
+  const graph = decodeModelProto(written?.bytes ?? new Uint8Array()).graph;
+  const count = (op: string): number => (graph?.node ?? []).filter(({ opType }) => opType === op).length;
+  expect([count('Shape'), count('Gather'), count('Slice')]).toEqual([0, 0, slices]);
+  const said = graph?.valueInfo?.map(({ type }) => type?.tensorType?.shape?.dim?.map(({ dimValue }) => dimValue));
+  expect(said?.length).toBeGreaterThan(0);
+  for (const dims of said ?? []) expect(dims).toEqual([1n, BigInt(SIZE), 14n, 14n]);
+});
+
 test('no more are written than an engine loads in a moment, those that gain most', () => {
   const more = floatTensor(new Float32Array(2 * SIZE * SIZE * 9).fill(0.01), [2 * SIZE, SIZE, 3, 3]);
   const chain = Array.from({ length: 30 }, (_, index) =>

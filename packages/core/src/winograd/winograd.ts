@@ -47,16 +47,18 @@ const POINTWISE: ReadonlySet<string> = new Set(['Relu', 'LeakyRelu', 'Clip', 'Si
 /**
  * Finds the convolutions that are faster so; undefined where there are none, or where the model cannot be read.
  * @param shapes of the model's inputs in a run as most will be. Other numbers of rows stay right.
+ * @param everyRun whether they are those of every run: what then need not be found out in each of them is written as known
  */
 export function winogradModel(
   bytes: Uint8Array,
   shapes: Readonly<Record<string, readonly number[]>>,
+  everyRun = false,
 ): WinogradModel | undefined {
   try {
     const proto = decodeModelProto(bytes);
     // Most models of a profile and all heads have none, and need not be gone through.
     if (!(proto.graph?.node ?? []).some((node) => isDefault(node, 'Conv'))) return undefined;
-    const model = new Rewriting(proto, shapesOf(bytes, shapes));
+    const model = new Rewriting(proto, shapesOf(bytes, shapes), everyRun);
     return model.found === 0 ? undefined : model;
   } catch (error) {
     // Whoever runs the model tells what is wrong with it, a size that no memory has among it.
@@ -81,7 +83,7 @@ interface Found {
   readonly norm: NodeProto | undefined;
   readonly pointwise: NodeProto | undefined;
   readonly weights: TensorProto;
-  readonly shape: Pick<Convolution, 'channels' | 'filters' | 'pads' | 'columns'>;
+  readonly shape: Pick<Convolution, 'channels' | 'filters' | 'pads' | 'columns' | 'rows'>;
   /** What is expected to be gained, in multiply-adds. */
   readonly gain: number;
 }
@@ -94,9 +96,11 @@ class Rewriting implements WinogradModel {
   /** The nodes that read each value; a result of the model counts as read by one that does not exist. */
   readonly #readers = new Map<string, (NodeProto | undefined)[]>();
   readonly #shapeOf: (name: string) => readonly number[] | undefined;
+  readonly #everyRun: boolean;
   readonly #found: readonly Found[];
 
-  constructor(model: ModelProto, shapeOf: (name: string) => readonly number[] | undefined) {
+  constructor(model: ModelProto, shapeOf: (name: string) => readonly number[] | undefined, everyRun: boolean) {
+    this.#everyRun = everyRun;
     this.#model = model;
     this.#shapeOf = shapeOf;
     const { node = [], initializer = [], output = [] } = model.graph ?? {};
@@ -164,7 +168,13 @@ class Rewriting implements WinogradModel {
       norm,
       pointwise,
       weights,
-      shape: { channels, filters, columns, pads: { top, left, bottom, right } },
+      shape: {
+        channels,
+        filters,
+        columns,
+        rows: this.#everyRun ? rows : undefined,
+        pads: { top, left, bottom, right },
+      },
       gain,
     };
   }

@@ -376,6 +376,46 @@ export function describeEngineCompliance(name: string, makeEngine: (options?: En
       });
     });
 
+    describe('models whose runs all have the same shapes', () => {
+      const model = vectorModel('Neg', ['x'], 'y');
+      const outputs = [{ name: 'y', fetch: true }];
+      const negated = async (handle: number, ...numbers: number[]): Promise<number[]> => {
+        const run = { model: handle, inputs: [{ name: 'x', tensor: x(...numbers) }], outputs };
+        return values((await engine.run(run)).outputs[0]);
+      };
+
+      it('compute those, and no others wrongly', async () => {
+        const only = await engine.load({ model, weights: NO_WEIGHTS, shapes: { x: [2] }, everyRun: true });
+        expect(await negated(only, 1, 2)).toEqual([-1, -2]);
+        const other = await negated(only, 1, 2, 3).catch((error: unknown) => error);
+        if (other instanceof Error) expect(other).toMatchObject({ code: 'ENGINE_FAILED' });
+        else expect(other).toEqual([-1, -2, -3]);
+        expect(await negated(only, 3, 4)).toEqual([-3, -4]);
+        await engine.unload(only);
+      });
+
+      it('do not stand in for models of their key that have others', async () => {
+        const key = randomUUID();
+        const loaded = [];
+        for (const shapes of [{ x: [2] }, { x: [3] }])
+          loaded.push(await engine.load({ model, weights: NO_WEIGHTS, key, shapes, everyRun: true }));
+        loaded.push(await engine.load({ model, weights: NO_WEIGHTS, key, shapes: { x: [3] } }));
+        const [two, three, any] = loaded as [number, number, number];
+        expect(await negated(two, 1, 2)).toEqual([-1, -2]);
+        expect(await negated(three, 1, 2, 3)).toEqual([-1, -2, -3]);
+        expect(await negated(any, 1)).toEqual([-1]);
+        for (const handle of loaded) await engine.unload(handle);
+      });
+
+      it('are computed as they are where the shapes are none that they take', async () => {
+        for (const shapes of [{ x: [2, 2] }, {}]) {
+          const handle = await engine.load({ model, weights: NO_WEIGHTS, shapes, everyRun: true });
+          expect(await negated(handle, 1)).toEqual([-1]);
+          await engine.unload(handle);
+        }
+      });
+    });
+
     describe('weights in a file', () => {
       it('are read from there; the file may go once they are loaded, and is not changed', async () => {
         const folder = mkdtempSync(join(tmpdir(), 'engine-compliance-'));

@@ -1,10 +1,10 @@
 /**
- * What is done to a model before onnxruntime gets it: convolutions that it would compute directly are written by Winograd's
+ * What is done to a model before onnxruntime gets it. Shapes that all its runs have are written into it; convolutions that it would compute directly are written by Winograd's
  * minimal filtering where that is faster ([decision 17](../../../../docs/decisions/017-winograd.md)). On other processors than
  * x64 onnxruntime keeps no channels in blocks, and nothing would be gained.
  */
 import { readFile } from 'node:fs/promises';
-import { winogradModel } from '@distredge/core';
+import { winogradModel, withFixedShapes } from '@distredge/core';
 import type { WeightSource } from '../weights/blob.js';
 import type { EngineModel, EngineOptions } from './engine.js';
 import { ONNXRUNTIME } from './ort-session.js';
@@ -25,10 +25,19 @@ export interface PreparedModel extends Pick<EngineModel, 'model' | 'weights'> {
   readonly made: readonly Uint8Array[];
 }
 
+/** What a session of this model is shared under: one for inputs of one shape is of no use for others. */
+export function sessionKey({ key, shapes = {}, everyRun = false }: EngineModel): string | undefined {
+  if (key === undefined || !everyRun) return key;
+  const texts = Object.entries(shapes).map(([name, shape]) => `${name} ${shape.join('×')}`);
+  return `${key} for ${texts.sort().join(', ')}`;
+}
+
 /** The model to load in place of this one; the same where nothing is to be gained. Rejects where weights cannot be read. */
 export async function prepared(given: EngineModel, winograd: boolean): Promise<PreparedModel> {
-  const { model, shapes } = given;
-  const faster = winograd && shapes !== undefined ? winogradModel(model, shapes) : undefined;
+  const { shapes } = given;
+  const closed = given.everyRun && shapes !== undefined ? withFixedShapes(given.model, shapes) : undefined;
+  const model = closed ?? given.model;
+  const faster = winograd && shapes !== undefined ? winogradModel(model, shapes, closed !== undefined) : undefined;
   if (faster === undefined || !faster.reads.every((location) => given.weights.has(location)))
     return { model, weights: given.weights, made: [] };
   const data = new Map<string, Uint8Array>();

@@ -23,6 +23,8 @@ export interface EngineModel {
    * rows are as right. Default: unknown.
    */
   readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+  /** Whether those are the shapes of every run: an engine may then refuse runs with others. Default: no. */
+  readonly everyRun?: boolean | undefined;
 }
 
 /** Where an input comes from: a tensor handed over with the call, or a slot an earlier call filled. */

@@ -4,7 +4,7 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { engineName, prepared, writesConvolutions } from './convolutions.js';
+import { engineName, prepared, sessionKey, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -51,7 +51,7 @@ export class OrtEngine implements Engine {
   }
 
   async load(given: EngineModel): Promise<number> {
-    const { key } = given;
+    const key = sessionKey(given);
     const known = key === undefined ? undefined : await this.reuse(key);
     if (known !== undefined) return known;
     const { model, weights, made } = await prepared(given, this.#winograd);

@@ -62,7 +62,8 @@ export async function createSession(
 ): Promise<InferenceSession> {
   const options: InferenceSession.SessionOptions = {
     ...baseOptions(threads),
-    // Its plan is made anew for each height of the input, and gains nothing here.
+    // A plan is made anew for each height of the input. Where there is only one, it gains 1 to 2 %, and holds on to the memory of
+    // all that a run computes, for every model (M-LSD: 475 instead of 348 MB).
     enableMemPattern: false,
     extra: {
       session: {

@@ -7,7 +7,7 @@
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { engineName, prepared, writesConvolutions } from './convolutions.js';
+import { engineName, prepared, sessionKey, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -71,7 +71,7 @@ class WorkerEngine implements Engine {
 
   async load(given: EngineModel): Promise<number> {
     this.#checkOpen();
-    const { key } = given;
+    const key = sessionKey(given);
     const { thread } = this.#place(key);
     if (key !== undefined) {
       const known = thread.keys.has(key) ? await this.#request({ kind: 'reuse', key }, []) : undefined;
