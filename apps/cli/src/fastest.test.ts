@@ -16,12 +16,17 @@ test('slow ones are left out early, and the last two take turns', async () => {
     return next(one);
   });
   expect(best.name).toBe('d');
-  expect(order.join('')).toBe(['abcde', 'dbc', 'db', 'db'].join(''));
+  expect(order.join('')).toBe(['abcde', 'abcde', 'dbc', 'dbc', 'db', 'db'].join(''));
 });
 
 test('one lucky moment does not decide', async () => {
   const trials = [trial('steady', 5), trial('lucky', 1, 9), trial('slow', 20)];
   expect((await fastest(trials, next)).name).toBe('steady');
+});
+
+test('neither does one bad moment', async () => {
+  const trials = [trial('disturbed', 50, 4), trial('a', 5), trial('b', 6), trial('c', 7)];
+  expect((await fastest(trials, next)).name).toBe('disturbed');
 });
 
 test('of one there is one', async () => {
