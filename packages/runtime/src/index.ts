@@ -15,6 +15,7 @@ export { createOrtEngineFor } from './engine/ort-choice.js';
 export { createOrtEngine } from './engine/ort-node.js';
 export { createOrtWorkerEngine } from './engine/ort-worker.js';
 export { createPacedEngine, type PacedOptions, sleepUntil } from './engine/paced.js';
+export { measureSpeed } from './engine/speed.js';
 export { createWholeModel, type WholeModel } from './engine/whole-model.js';
 export { createWholeRunner, runWholeModel, type WholeRunner } from './engine/whole-run.js';
 export { fallsBack } from './falls-back.js';

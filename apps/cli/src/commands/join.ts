@@ -13,6 +13,7 @@ import {
   keepRenewed,
   makeWritable,
   measureProfile,
+  measureSpeed,
   parseAddress,
   startAgent,
   type TlsTransportOptions,
@@ -103,6 +104,7 @@ async function join(address: string, options: Options): Promise<void> {
   const onRefused: TlsTransportOptions['onRefused'] = (remote, { got, message }) => {
     log(`a link from ${remote} was refused: ${got ?? message}`);
   };
+  const flopsPerSecond = await measureSpeed({ threads });
   const agent = await startAgent({
     cluster,
     id,
@@ -111,7 +113,7 @@ async function join(address: string, options: Options): Promise<void> {
     identity,
     transport: identity === undefined ? createTcpTransport() : createTlsTransport(identity, { onRefused }),
     host,
-    createEngine: (program) => createOrtEngineFor(program, { threads }),
+    createEngine: (program) => createOrtEngineFor(program, { threads, flopsPerSecond }),
     engineName: engineName(),
     threads,
     memoryMb: memoryMb(),

@@ -1,7 +1,14 @@
 /** `distredge provider`: computes parts for requesters until it is told to stop. */
 import { setPriority } from 'node:os';
 import { DistrEdgeError } from '@distredge/core';
-import { assertLoopback, createOrtEngineFor, createTcpTransport, engineName, startProvider } from '@distredge/runtime';
+import {
+  assertLoopback,
+  createOrtEngineFor,
+  createTcpTransport,
+  engineName,
+  measureSpeed,
+  startProvider,
+} from '@distredge/runtime';
 import { type Command, Option } from 'commander';
 import { endAll, ignoreTerminalSignals, onEnd } from '../lifecycle.js';
 import { wholeNumber } from '../options.js';
@@ -47,7 +54,7 @@ async function provide({ listen, threads, busyWait, cache, winograd, child }: Op
     endWithParent();
     letParentRunFirst();
   }
-  const engine = { threads, ...(winograd ? {} : { winograd }) };
+  const engine = { threads, flopsPerSecond: await measureSpeed({ threads }), ...(winograd ? {} : { winograd }) };
   const provider = await startProvider({
     transport: createTcpTransport(),
     listen,

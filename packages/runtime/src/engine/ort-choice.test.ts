@@ -19,12 +19,16 @@ describe('the thread that onnxruntime computes on', () => {
   afterEach(() => engine?.close());
 
   function onCallingThread(...steps: DeviceStep[]): boolean {
-    return withModels([], ...steps);
+    return withModels([], steps);
   }
 
-  function withModels(models: DeviceProgram['models'], ...steps: DeviceStep[]): boolean {
+  function at(flopsPerSecond: number, ...steps: DeviceStep[]): boolean {
+    return withModels([], steps, flopsPerSecond);
+  }
+
+  function withModels(models: DeviceProgram['models'], steps: DeviceStep[], flopsPerSecond?: number): boolean {
     const program: DeviceProgram = { version: 1, device: 0, devices: 2, models, slots: 1, receives: [], steps };
-    engine = createOrtEngineFor(program);
+    engine = createOrtEngineFor(program, flopsPerSecond === undefined ? {} : { flopsPerSecond });
     return engine instanceof OrtEngine;
   }
 
@@ -45,12 +49,18 @@ describe('the thread that onnxruntime computes on', () => {
     expect(onCallingThread(step(0, { part: 0 }), step(0, { part: 1 }))).toBe(true);
   });
 
-  it('is one of its own where a step would hold the calling thread up for seconds', () => {
-    expect(onCallingThread(step(0, { flops: 9e9 }))).toBe(false);
+  it('is one of its own where a step would hold the calling thread up for long', () => {
+    expect(onCallingThread(step(0, { flops: 3e9 }))).toBe(false);
+  });
+
+  it('depends on how fast the device is', () => {
+    expect(at(1e11, step(0, { flops: 3e10 }))).toBe(true);
+    expect(at(1e11, step(0, { flops: 6e10 }))).toBe(false);
+    expect(at(1e9, step(0, {}))).toBe(false);
   });
 
   it('is one of its own where a model would hold it up while it loads', () => {
     const weights = [{ location: 'w', bytes: 2e9 }];
-    expect(withModels([{ bytes: 1000, weights }], step(0, {}))).toBe(false);
+    expect(withModels([{ bytes: 1000, weights }], [step(0, {})])).toBe(false);
   });
 });

@@ -10,10 +10,12 @@ import { createOrtEngine } from './ort-node.js';
 import { createOrtWorkerEngine } from './ort-worker.js';
 
 /**
- * The most work of one step, in floating-point operations, that the calling thread may be held up with. Pings stay unanswered
- * meanwhile: on a device of 2 GFLOP/s this is 4 s, less than the patience of a requester.
+ * For how long one step may hold the calling thread up, in ms, by the device's speed. Pings stay unanswered meanwhile: a requester
+ * takes a device for lost after two seconds, and work of other kinds than the measured one may be three times as slow.
  */
-const MAX_HELD_UP_FLOPS = 8e9;
+const MAX_HELD_UP_MS = 500;
+/** A device of unknown speed may be a small board, with so many floating-point operations per second. */
+const LEAST_SPEED = 4e9;
 /** The largest model, with its weights, that the calling thread may be held up with while it loads (411 MB took 0.8 s). */
 const MAX_HELD_UP_BYTES = 1e9;
 
@@ -35,11 +37,17 @@ function isLarge({ bytes }: { readonly bytes: number }): boolean {
   return bytes > SOCKET_BYTES;
 }
 
+export interface ChoiceOptions extends EngineOptions {
+  /** Floating-point operations per second, as `measureSpeed` finds them. Default: those of a small board. */
+  readonly flopsPerSecond?: number;
+}
+
 /** The engine for a device's program, on the calling thread or one of its own. */
-export function createOrtEngineFor(program: DeviceProgram, options: EngineOptions = {}): Engine {
-  const heavy = program.steps.some(({ flops }) => flops > MAX_HELD_UP_FLOPS);
+export function createOrtEngineFor(program: DeviceProgram, options: ChoiceOptions = {}): Engine {
+  const { flopsPerSecond = LEAST_SPEED, ...engine } = options;
+  const heavy = program.steps.some(({ flops }) => (1000 * flops) / flopsPerSecond > MAX_HELD_UP_MS);
   const large = program.models.some(
     ({ bytes, weights }) => weights.reduce((sum, weight) => sum + weight.bytes, bytes) > MAX_HELD_UP_BYTES,
   );
-  return heavy || large || overlaps(program) ? createOrtWorkerEngine(options) : createOrtEngine(options);
+  return heavy || large || overlaps(program) ? createOrtWorkerEngine(engine) : createOrtEngine(engine);
 }
