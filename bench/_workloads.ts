@@ -20,8 +20,11 @@ export function processorMs(): number {
   return (user + system) / 1000;
 }
 
+/** The middle value; the mean of the two middle ones where there are two; NaN of none. */
 export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
+  const sorted = [...values].sort((a, b) => a - b);
+  const half = sorted.length / 2;
+  return ((sorted[Math.ceil(half) - 1] ?? Number.NaN) + (sorted[Math.floor(half)] ?? Number.NaN)) / 2;
 }
 
 /** The value below which this share of the values lies; NaN of none. */

@@ -42,6 +42,7 @@ import {
   measureLoopback,
 } from '@distredge/runtime';
 import { buildZooModel } from '@distredge/zoo';
+import { median } from './_workloads.js';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
 const SHARED = '../shared/models/';
@@ -117,11 +118,6 @@ function inputsOf(graph: Graph): Record<string, Tensor> {
       return [name, { dtype: 'float32', shape, data: new Uint8Array(values.buffer) }];
     }),
   );
-}
-
-function quantile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
 }
 
 interface Contestant {
@@ -232,7 +228,7 @@ interface Outcome {
 function outcomeOf(entry: Entry): Outcome {
   const quiet = quietRounds(entry);
   const all = entry.rounds.map(({ ms }) => ms);
-  const medianMs = quantile(quiet.length >= ENOUGH ? quiet : all, 0.5);
+  const medianMs = median(quiet.length >= ENOUGH ? quiet : all);
   const predictedMs = entry.predicted.latencyMs;
   const error = predictedMs / medianMs - 1;
   return { predictedMs, medianMs, error, computing: computeRatio(entry) - 1, quiet: quiet.length, rounds: all.length };
@@ -316,8 +312,8 @@ async function main(): Promise<void> {
       console.log(cells.join(''));
     }
   }
-  const median = errors.length === 0 ? 'not known' : `${(100 * quantile(errors.map(Math.abs), 0.5)).toFixed(1)} %`;
-  console.log(`\nmedian error ${median}, of ${errors.length} plans`);
+  const middle = errors.length === 0 ? 'not known' : `${(100 * median(errors.map(Math.abs))).toFixed(1)} %`;
+  console.log(`\nmedian error ${middle}, of ${errors.length} plans`);
   console.log(`an exchange takes ${exchanges.map((took) => took.toFixed(2)).join(', ')} ms beyond its bytes`);
   if (disturbed > 0) console.log(`* all rounds count for ${disturbed} plans: too few were undisturbed`);
   console.log(`load ${(loadavg()[0] ?? 0).toFixed(1)} at the end; "computing" takes each step by its quickest run`);

@@ -13,6 +13,8 @@ export class TimedEngine implements Engine {
   readonly loaded: Map<number, number> = new Map();
   /** The number of convolutions of every model that was loaded. */
   readonly models: number[] = [];
+  /** Of each of those, whether it was loaded for one height alone. */
+  readonly alone: boolean[] = [];
   runs = 0;
   /** Time that has passed. */
   now = 0;
@@ -22,7 +24,8 @@ export class TimedEngine implements Engine {
     this.#timeOf = timeOf;
   }
 
-  async load({ model }: EngineModel): Promise<number> {
+  async load({ model, everyRun = false }: EngineModel): Promise<number> {
+    this.alone.push(everyRun);
     const convolutions = Buffer.from(model).toString('latin1').split('Conv').length - 1;
     this.loaded.set(this.models.push(convolutions), convolutions);
     return this.models.length;

@@ -43,6 +43,14 @@ describe('measureProfile', () => {
     expect(engine.loaded.size).toBe(0);
   });
 
+  it('loads runs of ops for each height alone, as providers do, and ops for all heights at once', async () => {
+    const engine = new TimedEngine((count, call) => 0.5 + count * rowsMade(call));
+    await measure(convolutions(3, 70), engine);
+    const loaded = engine.models.map((count, at) => `${count} ${engine.alone[at] ? 'alone' : 'shared'}`);
+    expect(loaded.filter((text) => text === '3 alone')).toHaveLength(2);
+    expect(loaded.filter((text) => text.endsWith('alone'))).toHaveLength(2);
+  });
+
   it('finds the steps of a staircase, and costs that give the same parts the same times', async () => {
     const model = convolutions(1, 130);
     const engine = new TimedEngine(STAIRS);

@@ -187,7 +187,7 @@ class Measurement {
   #named(first: number, last: number, rows: number): Named {
     const { ops } = this.#workload;
     const names = first === last ? `op '${ops[first]?.name}'` : `ops '${ops[first]?.name}' to '${ops[last]?.name}'`;
-    return { name: `${names}, ${rows} rows`, part: this.#part(first, last, rows) };
+    return { name: `${names}, ${rows} rows`, part: this.#part(first, last, rows), alone: last > first };
   }
 
   /** The heights at which a run is measured as one part. */

@@ -21,6 +21,8 @@ export interface MeasureClock {
 export interface Named {
   readonly name: string;
   readonly part: PartModel;
+  /** Whether it is loaded for its height alone, as a provider does where a program has one; it then shares its model with no other height. */
+  readonly alone?: boolean;
 }
 
 export interface SamplerOptions {
@@ -138,12 +140,14 @@ export class Sampler {
     this.#grow(group.flatMap(({ part }) => part.inputs));
     const calls: FixedCall[] = [];
     const largest = largestInputs(group);
-    for (const { name, part } of group) {
+    for (const { name, part, alone = false } of group) {
       const { bytes, weights } = part.model;
-      const key = keyOf(bytes);
+      const shared = keyOf(bytes);
+      const key = alone ? `${part.identity} alone` : shared;
       let model = this.#models.get(key);
       if (model === undefined) {
-        model = await placed(name, engine.load({ model: bytes, weights, shapes: largest.get(key) }));
+        const shapes = alone ? shapesOf(part) : largest.get(shared);
+        model = await placed(name, engine.load({ model: bytes, weights, shapes, everyRun: alone }));
         this.#models.set(key, model);
       }
       const inputs = part.inputs.map(({ name: port, dtype, shape }): EngineInput => {
@@ -186,6 +190,10 @@ function keyOf(bytes: Uint8Array): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
 }
 
+function shapesOf({ inputs }: PartModel): Record<string, readonly number[]> {
+  return Object.fromEntries(inputs.map(({ name, shape }) => [name, shape]));
+}
+
 /** For each model, the shapes of its inputs in its largest part. */
 function largestInputs(group: readonly Named[]): Map<string, Record<string, readonly number[]>> {
   const sizes = new Map<string, number>();
@@ -195,7 +203,7 @@ function largestInputs(group: readonly Named[]): Map<string, Record<string, read
     const size = part.inputs.reduce((sum, { bytes }) => sum + bytes, 0);
     if (size <= (sizes.get(key) ?? -1)) continue;
     sizes.set(key, size);
-    shapes.set(key, Object.fromEntries(part.inputs.map(({ name, shape }) => [name, shape])));
+    shapes.set(key, shapesOf(part));
   }
   return shapes;
 }
