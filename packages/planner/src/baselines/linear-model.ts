@@ -3,9 +3,7 @@
  * time in proportion to the operations it is given. What a device's tables really say enters only through the simulator.
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload, WorkOp } from '@distredge/core';
-
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
+import { BYTES_PER_MS } from '../units.js';
 
 export interface LinearModel {
   /** Operations (multiply and add count 2) of one row of each op. */

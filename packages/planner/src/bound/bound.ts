@@ -13,6 +13,7 @@
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
 import { nowMs } from '../clock.js';
+import { BYTES_PER_MS } from '../units.js';
 import { behindMs, followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
 import { computableRows, fewestRead, hasGaps } from './reach.js';
@@ -38,8 +39,6 @@ interface DeviceClass {
   readonly count: number;
 }
 
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
 /** A programme with windows behind the last row too is begun where the one without took less than this part of the time. */
 const LARGER = 3;
 /** Rounding of the simulation and of this calculation. */

@@ -8,7 +8,7 @@
  * same rows or not. The same holds for rows that arrive: what reads them follows.
  */
 import type { PlanningTask, Workload } from '@distredge/core';
-import { hasGaps } from './reach.js';
+import { readsAll } from './reach.js';
 
 /** Levels in a linear programme: more make it slower, and little tighter. */
 const MOST_LEVELS = 6;
@@ -50,8 +50,8 @@ export function behindMs({ workload, costs }: PlanningTask, needed: readonly num
     if ((needed[o] as number) < op.rows) continue;
     const own = Math.min(...costs.map((device) => leastMs(device.opMs[o], op.whole ? op.rows : 1)));
     for (const read of op.reads) {
-      const all = !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === workload.tensors[read.tensor]?.rows;
-      if (all) tensors[read.tensor] = Math.max(tensors[read.tensor] as number, own + (behind[o] as number));
+      if (readsAll(read, workload.tensors[read.tensor]?.rows ?? 0))
+        tensors[read.tensor] = Math.max(tensors[read.tensor] as number, own + (behind[o] as number));
     }
   }
   return behind;

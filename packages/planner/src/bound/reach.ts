@@ -58,6 +58,11 @@ export function hasGaps({ from, to }: Pick<WorkRead, 'from' | 'to'>): boolean {
   return false;
 }
 
+/** Whether every one of a tensor's rows is read: then its last one, whichever it is, delays some row of the op. */
+export function readsAll(read: Pick<WorkRead, 'from' | 'to'>, rows: number): boolean {
+  return !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === rows;
+}
+
 /** The fewest rows that any k neighbouring output rows read together, k = 0 … rows. */
 export function fewestRead({ from, to }: Pick<WorkRead, 'from' | 'to'>): Int32Array {
   const rows = from.length;

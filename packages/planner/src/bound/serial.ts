@@ -1,10 +1,8 @@
 /** What must happen in turn, whatever the plan: ops behind the last row of the input, the head, the way of its result. */
 import type { PlanningTask } from '@distredge/core';
+import { BYTES_PER_MS } from '../units.js';
 import { leastMs } from './following.js';
-import { hasGaps } from './reach.js';
-
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
+import { readsAll } from './reach.js';
 
 /** Least time from when the last op is done to when the requester has the head's result. */
 export function resultMs({ workload, network }: PlanningTask): number {
@@ -55,9 +53,8 @@ export function chainMs({ workload, costs }: PlanningTask, input: number): numbe
   for (const [o, op] of ops.entries()) {
     let before = Number.NEGATIVE_INFINITY;
     for (const read of op.reads) {
-      // Only where every row is read: then the last one, whichever it is, delays some row here.
-      const all = !hasGaps(read) && read.from[0] === 0 && read.to.at(-1) === tensors[read.tensor]?.rows;
-      if (all) before = Math.max(before, until.get(read.tensor) ?? Number.NEGATIVE_INFINITY);
+      if (readsAll(read, tensors[read.tensor]?.rows ?? 0))
+        before = Math.max(before, until.get(read.tensor) ?? Number.NEGATIVE_INFINITY);
     }
     if (before < 0) continue;
     const ms = before + Math.min(...costs.map((device) => leastMs(device.opMs[o], 1)));

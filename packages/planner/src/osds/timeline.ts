@@ -7,9 +7,7 @@
  */
 import type { PlanningTask, Workload } from '@distredge/core';
 import type { Geometry } from '../search/geometry.js';
-
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
+import { BYTES_PER_MS } from '../units.js';
 
 interface Message {
   readonly issued: number;

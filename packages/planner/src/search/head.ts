@@ -3,12 +3,10 @@
  * weights in parallel. Shares such that all take equally long are found by bisection on their tables.
  */
 import type { DeviceCosts, PlanPart } from '@distredge/core';
+import { BYTES_PER_MS } from '../units.js';
 import type { MoveContext } from './context.js';
 import type { Geometry } from './geometry.js';
 import type { PlanState } from './plan-state.js';
-
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
 
 /**
  * Channels per device such that all end at about the same time; the first device of the list runs the rest.

@@ -4,14 +4,13 @@
  */
 import type { PlanPart } from '@distredge/core';
 import { lcPssSweep } from '../lc-pss.js';
+import { BYTES_PER_MS } from '../units.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
 import type { SearchPart, SearchVolume } from './parts.js';
 import type { PlanForm, PlanState } from './plan-state.js';
 import { depthFirst, volumeByVolume } from './schedule.js';
 
-/** Bytes per ms of 1 Mbit/s. */
-const BYTES_PER_MS = 125;
 /** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
 const HEADS = 3;
 /** Random split decisions of LC-PSS: enough for partitions to start from; fewer where they have more parts together. */
