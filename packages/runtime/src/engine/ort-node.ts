@@ -4,7 +4,6 @@
  */
 import { DistrEdgeError, type Tensor } from '@distredge/core';
 import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { engineName, prepared, sessionKey, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -20,6 +19,7 @@ import { free } from './free.js';
 import { createSession, engineError, threadCount } from './ort-session.js';
 import { bytesOf, fromOrt, toOrt } from './ort-tensor.js';
 import { type StagedWeights, stage, unstage, unstageStuck } from './ort-weights.js';
+import { engineName, prepared, sessionKey, writesConvolutions } from './prepare-model.js';
 import { sharedSessions } from './shared-sessions.js';
 
 /** Creates an engine that computes on the calling thread. Throws `USAGE` for a bad number of threads. */

@@ -7,7 +7,6 @@
  * worker that sleeps on a futex and fetches its messages itself was as slow.
  */
 import { DistrEdgeError } from '@distredge/core';
-import { engineName, prepared, sessionKey, writesConvolutions } from './convolutions.js';
 import type {
   Engine,
   EngineCall,
@@ -24,6 +23,7 @@ import { threadCount } from './ort-session.js';
 import { checkTensor } from './ort-tensor.js';
 import { EngineThread, prepareThread, threadFor } from './ort-thread.js';
 import { stage, unstage, unstageStuck } from './ort-weights.js';
+import { engineName, prepared, sessionKey, writesConvolutions } from './prepare-model.js';
 import { movable, type WorkerRequest, type WorkerValues } from './worker-protocol.js';
 
 const BESIDE = new URL('./ort-worker-thread.js', import.meta.url);

@@ -1,13 +1,6 @@
 /** How fast an engine is, told by a moment's work: enough to know whether a step takes it milliseconds or seconds. */
-import {
-  attributeProto,
-  DistrEdgeError,
-  encodeModelProto,
-  floats,
-  floatTensor,
-  protoOf,
-  type ValueInfoProto,
-} from '@distredge/core';
+import { DistrEdgeError, floats, floatTensor } from '@distredge/core';
+import { convolutionChain } from './convolution-chain.js';
 import type { EngineOptions } from './engine.js';
 import { createOrtEngine } from './ort-node.js';
 
@@ -24,7 +17,8 @@ const RUNS = 3;
 export async function measureSpeed(options: Pick<EngineOptions, 'threads'> = {}): Promise<number> {
   const engine = createOrtEngine({ ...options, winograd: false });
   try {
-    const model = await engine.load({ model: convolution(), weights: new Map() });
+    const bytes = convolutionChain({ layers: 1, channels: CHANNELS, rows: ROWS, weight: 1 });
+    const model = await engine.load({ model: bytes, weights: new Map() });
     const shape = [1, CHANNELS, ROWS, ROWS];
     const times: number[] = [];
     for (let run = -1; run < RUNS; run++) {
@@ -46,21 +40,4 @@ export async function measureSpeed(options: Pick<EngineOptions, 'threads'> = {})
   } finally {
     await engine.close();
   }
-}
-
-function convolution(): Uint8Array {
-  const dim = [1, CHANNELS, ROWS, ROWS].map((size) => ({ dimValue: BigInt(size) }));
-  const image = (name: string): ValueInfoProto => ({ name, type: { tensorType: { elemType: 1, shape: { dim } } } });
-  const ones = floatTensor(new Float32Array(CHANNELS * CHANNELS * 9).fill(1), [CHANNELS, CHANNELS, 3, 3]);
-  return encodeModelProto({
-    irVersion: 8n,
-    opsetImport: [{ domain: '', version: 13n }],
-    graph: {
-      name: 'speed',
-      input: [image('x')],
-      output: [image('y')],
-      initializer: [protoOf('w', ones)],
-      node: [{ opType: 'Conv', input: ['x', 'w'], output: ['y'], attribute: [attributeProto('pads', [1, 1, 1, 1])] }],
-    },
-  });
 }

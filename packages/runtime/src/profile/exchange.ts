@@ -3,18 +3,8 @@
  * rows over, being woken, and waiting for the one that is a little late this time. A network whose layers all take the same
  * time is divided evenly; whatever a device does not compute between two of its layers is the exchange.
  */
-import {
-  analyse,
-  attributeProto,
-  compile,
-  encodeModelProto,
-  floatTensor,
-  loadGraph,
-  type Program,
-  planByRule,
-  protoOf,
-  type ValueInfoProto,
-} from '@distredge/core';
+import { analyse, compile, floatTensor, loadGraph, type Program, planByRule } from '@distredge/core';
+import { convolutionChain } from '../engine/convolution-chain.js';
 import type { Transport } from '../link/link.js';
 import { median } from '../median.js';
 import { connect } from '../requester.js';
@@ -81,32 +71,7 @@ export function idleTimes({ steps: all }: Pick<Program, 'steps'>, { steps }: Pic
 
 /** Equal convolutions one behind another, each a volume of its own, cut in halves. */
 function layers(): Program {
-  const shape = [1, CHANNELS, ROWS, ROWS].map((size) => ({ dimValue: BigInt(size) }));
-  const image = (name: string): ValueInfoProto => ({
-    name,
-    type: { tensorType: { elemType: 1, shape: { dim: shape } } },
-  });
-  const names = ['x', ...Array.from({ length: LAYERS }, (_, layer) => `y${layer}`)];
-  const filters = new Float32Array(CHANNELS * CHANNELS * 9);
-  const bytes = encodeModelProto({
-    irVersion: 8n,
-    opsetImport: [{ domain: '', version: 13n }],
-    graph: {
-      name: 'exchanges',
-      input: [image('x')],
-      output: [image(`y${LAYERS - 1}`)],
-      initializer: names
-        .slice(1)
-        .map((_, layer) => protoOf(`w${layer}`, floatTensor(filters, [CHANNELS, CHANNELS, 3, 3]))),
-      node: names.slice(1).map((name, layer) => ({
-        opType: 'Conv',
-        input: [names[layer] ?? '', `w${layer}`],
-        output: [name],
-        attribute: [attributeProto('pads', [1, 1, 1, 1])],
-      })),
-    },
-  });
-  const graph = loadGraph(bytes);
+  const graph = loadGraph(convolutionChain({ layers: LAYERS, channels: CHANNELS, rows: ROWS, weight: 0 }));
   const analysis = analyse(graph);
   return compile(graph, planByRule(analysis, { volumes: 'layers', weights: [1, 1] }), analysis);
 }

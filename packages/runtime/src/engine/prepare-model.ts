@@ -1,7 +1,8 @@
 /**
- * What is done to a model before onnxruntime gets it. Shapes that all its runs have are written into it; convolutions that it would compute directly are written by Winograd's
- * minimal filtering where that is faster ([decision 17](../../../../docs/decisions/017-winograd.md)). On other processors than
- * x64 onnxruntime keeps no channels in blocks, and nothing would be gained.
+ * What is done to a model before onnxruntime gets it. Shapes that all its runs have are written into it; convolutions that it would
+ * compute directly are written by Winograd's minimal filtering where that is faster
+ * ([decision 17](../../../../docs/decisions/017-winograd.md)). On other processors than x64 onnxruntime keeps no channels in blocks,
+ * and nothing would be gained by that.
  */
 import { readFile } from 'node:fs/promises';
 import { winogradModel, withFixedShapes } from '@distredge/core';
