@@ -63,6 +63,22 @@ describe('a controller', () => {
     expect(rows((await controller.infer(inputs)).outputs)).toEqual(all(1));
   });
 
+  it('is ready without a device that says it is there and never measures the model', async () => {
+    const controller = await scene().control();
+    let end = (): void => undefined;
+    const measure = (): Promise<never> =>
+      new Promise((_, reject) => {
+        end = () => reject(new DistrEdgeError('CANCELLED', 'the test is over'));
+      });
+    await scene().device(controller, 'ghost', 9, { measure });
+    await scene().device(controller, 'a', 1);
+    await scene().device(controller, 'b', 2);
+    await controller.ready(2, 20_000);
+    expect(controller.generation?.devices.join()).toBe('a,b');
+    expect(await codeOf(controller.ready(3, 50))).toBe('DEADLINE');
+    end();
+  });
+
   it('keeps its deadline, and refuses inputs that are none', async () => {
     const controller = await scene().control({ whole: () => new Promise(() => undefined) });
     expect(await codeOf(controller.infer(inputs, { deadlineMs: 50 }))).toBe('DEADLINE');

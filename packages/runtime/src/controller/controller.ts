@@ -284,12 +284,13 @@ class Serving implements Controller, Context {
 
   async ready(devices: number, deadlineMs: number): Promise<void> {
     const end = performance.now() + deadlineMs;
-    const known = (): number => plannable(this.registry, this.model?.hash ?? '', new Set()).length;
+    const known = (): DeviceRecord[] => plannable(this.registry, this.model?.hash ?? '', new Set());
     const isReady = (): boolean => {
       if (onlineDevices(this.registry).length < devices) return false;
       if (this.model === undefined || devices === 0) return true;
       const planned = this.#generations.current !== undefined && !this.#replanning.busy;
-      return known() >= devices && planned && this.#profiles.idle;
+      // Of those that count; one more that says it is there, and never measures, holds up nobody.
+      return known().length >= devices && planned && known().every(({ id }) => !this.#profiles.isBusy(id));
     };
     while (!isReady()) {
       if (this.#closed) throw new DistrEdgeError('CANCELLED', 'the controller was closed');
@@ -297,7 +298,7 @@ class Serving implements Controller, Context {
         throw new DistrEdgeError('DEADLINE', `the cluster was not ready within ${deadlineMs} ms`, {
           where: this.options.cluster,
           expected: `${devices} devices with a profile, and a plan`,
-          got: `${onlineDevices(this.registry).length} devices, ${known()} with a profile`,
+          got: `${onlineDevices(this.registry).length} devices, ${known().length} with a profile`,
           hint: 'join more devices (distredge join), or look at what distredge devices and distredge doctor say',
         });
       }

@@ -20,11 +20,7 @@ export class ProfileSurvey {
     this.#measured = measured;
   }
 
-  /** Whether nothing is being measured. */
-  get idle(): boolean {
-    return this.#busy.size === 0;
-  }
-
+  /** Whether a device is being measured, or what follows from that is under way. */
   isBusy(id: string): boolean {
     return this.#busy.has(id);
   }
