@@ -204,6 +204,8 @@ describe.skipIf(!limits)(
       await images(cluster, 5);
       await until(() => providers[SICK]?.over === true, 'the end of the provider without memory');
       expect(lossesOf(turns).flatMap(({ devices }) => devices)).toContain(SICK);
+      // Images run whole until the others are prepared.
+      await until(() => cluster.devices.length > 0, 'a plan on the others');
       expect(cluster.devices).toEqual([0, 2]);
     });
 
