@@ -10,7 +10,7 @@ import { deeperthings } from './baselines/deeperthings.js';
 import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
 import type { Planned, PlannerOptions } from './planner.js';
-import { type Annealed, annealing } from './search/anneal.js';
+import { type Annealed, annealing, inOrderOfReadiness } from './search/anneal.js';
 import type { MoveContext } from './search/context.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
@@ -95,6 +95,13 @@ const LEAST_EACH = 200;
 /** Plans simulated to see how many there will be time for; those of a search, which are like each other, take about half as long. */
 const PROBES = 16;
 const LIKE_EACH_OTHER = 2;
+/** Starts of which the order of parts is mended before some are chosen, and the share of the first search that this may take. */
+const ORDERED = 24;
+const ORDER_SHARE = 0.05;
+/** A plan with another number of devices goes on where it takes no more than so many times as long as the best one. */
+const NEAR = 1.15;
+/** A plan that is faster by a smaller share than this is none of interest to others. */
+const ROUNDING = 1e-9;
 /** A plan this close to a bound is as good as optimal. */
 const CLOSE = 1.0005;
 
@@ -129,6 +136,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const { lowerBoundMs = 0 } = options;
   const limits = { starts: STARTS_SHARE * first, baselines: baselinesShare(budgetMs, firstMs, count) * first };
   let pool = await firstPool(evaluator, options, budgetMs, limits, watch);
+  if (!form.classical) pool.push(...inOrder(pool, evaluator, limits.starts + ORDER_SHARE * first));
   const company = new Company(evaluator, options);
   pool.push(...company.meet());
   /** Plans in the whole budget, as far as can be told. */
@@ -201,7 +209,7 @@ async function firstPool(
   const take = (plan: WorkPlan, family: string): void => {
     pool.push(...judged(plan, family, evaluator));
   };
-  const own = options.objective === 'throughput' ? pipelines(geometry) : [];
+  const own = options.objective === 'throughput' ? [pipelines(geometry)] : [];
   for (const plan of given) {
     try {
       take(plan, 'given');
@@ -210,21 +218,24 @@ async function firstPool(
       if (!(error instanceof DistrEdgeError || error instanceof RangeError)) throw error;
     }
   }
-  const { index = 0, count = 1 } = options.together ?? {};
-  let turn = 0;
-  for (const states of [own, starts(geometry, form)]) {
-    for (const { state, family } of states) {
-      if (form.classical && !isClassical(state)) continue;
-      // Each of several searches looks at its share of them.
-      if (turn++ % count !== index) continue;
-      pool.push({ state, cost: evaluator.cost(state), family });
-      evaluator.look();
-      if (evaluator.done > until.starts) break;
-      await watch.pause(evaluator);
+  const side = options.together ?? { index: 0, count: 1 };
+  for (const states of [...own, starts(geometry, form, side)]) {
+    let step = states.next(0);
+    while (step.done !== true) {
+      const { state, family, own: mine } = step.value;
+      let cost = Number.POSITIVE_INFINITY;
+      if (!form.classical || isClassical(state)) {
+        cost = evaluator.cost(state);
+        if (mine) pool.push({ state, cost, family });
+        evaluator.look();
+        if (evaluator.done > until.starts) break;
+        await watch.pause(evaluator);
+      }
+      step = states.next(cost);
     }
   }
   // One of several searches tells the others of them.
-  if (until.baselines === 0 || index > 0) return pool;
+  if (until.baselines === 0 || side.index > 0) return pool;
   for (const planner of [coedge, mednn, aofl, deeperthings]) {
     evaluator.look();
     if (evaluator.done > until.baselines) break;
@@ -255,6 +266,18 @@ function judged(plan: WorkPlan, family: string, evaluator: Evaluator): Entrant[]
   return [{ state, cost: evaluator.cost(state), family }];
 }
 
+/** The most promising of the pool with their parts in the order in which they are ready. */
+function inOrder(pool: readonly Entrant[], evaluator: Evaluator, until: number): Entrant[] {
+  const found: Entrant[] = [];
+  for (const entrant of chosen(pool, ORDERED)) {
+    evaluator.look();
+    if (evaluator.done > until) break;
+    const ordered = inOrderOfReadiness(entrant, evaluator);
+    if (ordered !== entrant) found.push({ ...ordered, family: entrant.family });
+  }
+  return found;
+}
+
 /** How many plans the whole budget is enough for, judged by the time that some of the pool take. */
 function probed(evaluator: Evaluator, pool: readonly Entrant[]): number {
   evaluator.look();
@@ -277,18 +300,30 @@ interface Entrant extends Annealed {
   readonly family: string;
 }
 
-/** The best so many, those of equal cost once; the best of every family before a second one of any. */
+/**
+ * The best so many, those of equal cost once: the best for every number of devices, if it is not far behind, then the best of every family,
+ * then others.
+ */
 function chosen(pool: readonly Entrant[], count: number): Entrant[] {
   const sorted = [...pool].sort((a, b) => a.cost - b.cost);
   const distinct = sorted.filter((entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Entrant).cost * (1 + 1e-9));
-  const seen = new Set<string>();
-  const first: Entrant[] = [];
-  const others: Entrant[] = [];
+  const families = new Set<string>();
+  const sizes = new Set<number>();
+  const ranks: Entrant[][] = [[], [], []];
   for (const entry of distinct) {
-    (seen.has(entry.family) ? others : first).push(entry);
-    seen.add(entry.family);
+    const size = devicesOf(entry.state);
+    const near = entry.cost < (distinct[0] as Entrant).cost * NEAR;
+    const rank = near && !sizes.has(size) ? 0 : families.has(entry.family) ? 2 : 1;
+    ranks[rank]?.push(entry);
+    sizes.add(size);
+    families.add(entry.family);
   }
-  return [...first, ...others].slice(0, count);
+  return ranks.flat().slice(0, count);
+}
+
+/** How many devices have parts. */
+function devicesOf({ volumes }: PlanState): number {
+  return new Set(volumes.flatMap(({ parts }) => parts.map(({ device }) => device))).size;
 }
 
 /** The searches beside this one. */
@@ -308,7 +343,7 @@ class Company {
     const evaluator = this.#evaluator;
     if (together === undefined) return [];
     const { bestMs, bestPlan } = evaluator;
-    if (bestPlan !== undefined && bestMs < this.#knownMs) together.tell(cleaned(bestPlan));
+    if (bestPlan !== undefined && bestMs < this.#knownMs * (1 - ROUNDING)) together.tell(cleaned(bestPlan));
     const heard = together.heard().flatMap((plan) => judged(plan, 'others', evaluator));
     // What was heard is not told again.
     this.#knownMs = evaluator.bestMs;

@@ -26,6 +26,8 @@ export interface AnnealOptions {
 
 /** Moves between two attempts to freeze the order in which parts become ready. */
 const READY_EVERY = 200;
+/** Attempts of that kind where a search begins. */
+const READY_TIMES = 4;
 /** Moves between two looks at what holds the plan up. */
 const CRITICAL_EVERY = 32;
 /** Moves between two pauses of `annealing`. */
@@ -53,12 +55,12 @@ export function* annealing(
   const moves = MOVES.filter((move) => move.general !== true || !form.classical);
   const total = moves.reduce((sum, move) => sum + move.weight, 0);
   const began = evaluator.done;
-  let now = start;
-  let best = start;
+  let now = form.classical ? start : inOrderOfReadiness(start, evaluator);
+  let best = now;
   let misses = 0;
   let stale = true;
   let focused: MoveContext = context;
-  evaluator.keep(start.state);
+  evaluator.keep(now.state);
   const shared = evaluator.geometry.task.network.medium === 'shared';
   for (let step = 1; evaluator.done < until; step++) {
     if (step % PAUSE_EVERY === 0) yield best;
@@ -70,7 +72,7 @@ export function* annealing(
     const temperature = now.cost * hot * (cold / hot) ** Math.min(1, Math.max(0, t));
     let state: PlanState | undefined;
     if (step % READY_EVERY === 0 && !form.classical) {
-      state = { ...now.state, volumes: firstReady(now.state.volumes, evaluator.run(now.state)) };
+      state = { ...now.state, volumes: firstReady(now.state.volumes, evaluator.run(now.state), context.geometry) };
     } else {
       state = choose(moves, total, random.next()).apply(now.state, focused);
       if (state !== undefined) state = snapped(now.state, form.classical ? inOrder(state) : state, context);
@@ -91,6 +93,19 @@ export function* annealing(
       evaluator.keep(state);
       if (cost < best.cost) best = now;
     }
+  }
+  return best;
+}
+
+/** The parts in the order in which they are ready, which makes others ready earlier, a few times over: the best of these. */
+export function inOrderOfReadiness(start: Annealed, evaluator: Evaluator): Annealed {
+  let best = start;
+  let { state } = start;
+  for (let time = 0; time < READY_TIMES; time++) {
+    state = { ...state, volumes: firstReady(state.volumes, evaluator.run(state), evaluator.geometry) };
+    const cost = evaluator.cost(state);
+    if (cost < best.cost) best = { state, cost };
+    else if (time > 0) break;
   }
   return best;
 }

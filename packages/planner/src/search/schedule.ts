@@ -198,28 +198,101 @@ function holds({ made, back }: Sources, volumes: readonly SearchVolume[], v: num
   return true;
 }
 
-/** Keys that make every device run a part as soon as what it reads is there, the first volume from top to bottom. */
+/**
+ * Keys that make every device run a part as soon as what it reads is there. Of the first volume, all devices are sent their first chunk, then
+ * all their second one, so that none waits until others have everything.
+ */
 export function depthFirst(volumes: readonly SearchVolume[]): SearchVolume[] {
-  return volumes.map((volume, v) => ({
-    ...volume,
-    parts: volume.parts.map((part, i) => ({ ...part, key: v === 0 ? i : 0 })),
-  }));
+  return volumes.map((volume, v) => {
+    const chunks = new Map<number, number>();
+    const rank = (device: number): number => {
+      const before = chunks.get(device) ?? 0;
+      chunks.set(device, before + 1);
+      return before;
+    };
+    return { ...volume, parts: volume.parts.map((part) => ({ ...part, key: v === 0 ? rank(part.device) : 0 })) };
+  });
 }
 
 export function volumeByVolume(volumes: readonly SearchVolume[]): SearchVolume[] {
   return volumes.map((volume, v) => ({ ...volume, parts: volume.parts.map((part) => ({ ...part, key: v })) }));
 }
 
-/** Keys by when the rows that a part reads had arrived in a simulated run. */
-export function firstReady(volumes: readonly SearchVolume[], run: SimulatedRun): SearchVolume[] {
-  const ready = volumes.map(({ parts }) => new Float64Array(parts.length));
-  for (const event of run.events) {
-    if (event.kind !== 'compute') continue;
-    const places = ready[event.volume];
-    if (places !== undefined) places[event.part] = event.ready;
-  }
+/**
+ * Keys by when a volume could begin if nothing had to be brought: branches that do not read from each other take turns, so that rows of
+ * one are exchanged while another computes. The same values where volumes can only follow each other.
+ */
+export function branchByBranch(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
+  const begins: number[] = [];
+  const ends: number[] = [];
+  let latest = Number.NEGATIVE_INFINITY;
+  let inTurn = true;
+  volumes.forEach(({ start, end, parts }, v) => {
+    let begin = 0;
+    const pieces = geometry.needs(start, end, 0, geometry.rows(end));
+    for (let at = 0; at < pieces.length; at += 3) {
+      const maker = geometry.producer[pieces[at] as number] as number;
+      if (maker < 0) continue;
+      let w = v - 1;
+      while ((volumes[w] as SearchVolume).start > maker) w--;
+      begin = Math.max(begin, ends[w] as number);
+    }
+    let longest = 0;
+    for (const { device, from, to } of parts) longest = Math.max(longest, geometry.ms(device, start, end, from, to));
+    begins.push(begin);
+    ends.push(begin + longest);
+    if (begin < latest) inTurn = false;
+    latest = begin;
+  });
+  if (inTurn) return volumes;
   return volumes.map((volume, v) => ({
     ...volume,
-    parts: volume.parts.map((part, i) => ({ ...part, key: ready[v]?.[i] ?? 0 })),
+    parts: volume.parts.map((part) => ({ ...part, key: begins[v] as number })),
   }));
+}
+
+/** Keys by when the rows that a part reads were there in a simulated run: had arrived, or had been computed on the same device. */
+export function firstReady(volumes: readonly SearchVolume[], run: SimulatedRun, geometry: Geometry): SearchVolume[] {
+  const ready = volumes.map(({ parts }) => new Float64Array(parts.length));
+  const done = volumes.map(({ parts }) => new Float64Array(parts.length));
+  for (const event of run.events) {
+    if (event.kind !== 'compute' || event.volume >= volumes.length) continue;
+    (ready[event.volume] as Float64Array)[event.part] = event.ready;
+    (done[event.volume] as Float64Array)[event.part] = event.end;
+  }
+  return volumes.map((volume, v) => {
+    const parts = volume.parts.map((part, i) => {
+      let key = ready[v]?.[i] ?? 0;
+      forEachSource(volumes, v, part, geometry, (w, other) => {
+        if (volumes[w]?.parts[other]?.device === part.device) key = Math.max(key, done[w]?.[other] ?? 0);
+      });
+      return { ...part, key };
+    });
+    return { ...volume, parts };
+  });
+}
+
+/** The parts that a part of a volume reads from: index of their volume, index in it. */
+function forEachSource(
+  volumes: readonly SearchVolume[],
+  v: number,
+  { from, to }: SearchPart,
+  geometry: Geometry,
+  visit: (volume: number, part: number) => void,
+): void {
+  const { start, end } = volumes[v] as SearchVolume;
+  const pieces = geometry.needs(start, end, from, to);
+  for (let at = 0; at < pieces.length; at += 3) {
+    const tensor = pieces[at] as number;
+    const maker = geometry.producer[tensor] as number;
+    if (maker < 0) continue;
+    let w = v - 1;
+    while ((volumes[w] as SearchVolume).start > maker) w--;
+    const { end: made, parts } = volumes[w] as SearchVolume;
+    const rows = geometry.rows(made);
+    const last = partWith(parts, geometry, tensor, rows, (pieces[at + 2] as number) - 1);
+    for (let part = partWith(parts, geometry, tensor, rows, pieces[at + 1] as number); part <= last; part++) {
+      visit(w, part);
+    }
+  }
 }

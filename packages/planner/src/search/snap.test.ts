@@ -57,7 +57,7 @@ describe('new cuts', () => {
     for (let seed = 1; seed <= 8; seed++) {
       const context = contextOf(randomTask(seed), seed);
       let before: PlanState | undefined;
-      for (const { state } of starts(context.geometry, context.form)) {
+      for (const { state } of starts(context.geometry, context.form, { index: 0, count: 1 })) {
         const next = snapped(before ?? state, state, context);
         for (const { end, parts } of next.volumes) {
           expect(parts[0]?.from).toBe(0);

@@ -2,31 +2,47 @@
  * Plans to start from: the best devices of a few numbers of them, rows in proportion to how fast they are, volume ends by
  * dynamic programming over a simple cost, whole or in chunks that run depth first.
  */
-import type { PlanPart } from '@distredge/core';
 import { lcPssSweep } from '../lc-pss.js';
 import { BYTES_PER_MS } from '../units.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
 import type { SearchPart, SearchVolume } from './parts.js';
 import type { PlanForm, PlanState } from './plan-state.js';
-import { depthFirst, volumeByVolume } from './schedule.js';
+import { branchByBranch, depthFirst, volumeByVolume } from './schedule.js';
+import { inChunks, Team } from './team.js';
 
 /** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
 const HEADS = 3;
 /** Random split decisions of LC-PSS: enough for partitions to start from; fewer where they have more parts together. */
 const DECISIONS = { most: 12, parts: 192 };
+/** Chunks for which volumes are sought, with so many of the choices of devices, the best ones. */
+const STREAMED: readonly (readonly [number, number])[] = [
+  [2, 1],
+  [3, 1],
+  [12, 1],
+];
+/** Devices to make many starts with: so many choices of them, before all others. */
+const PROMISING = 3;
+/** Chunks that the parts of any volumes are cut into: of the first volume and of the last one. */
+const CHUNKS: readonly (readonly [number, number])[] = [
+  [2, 2],
+  [4, 4],
+  [6, 1],
+  [12, 1],
+];
 /** Most ends that the dynamic programme weighs. */
-const MOST_ENDS = 48;
+const MOST_ENDS = 256;
 
 /** Ends worth weighing in the first place: few bytes alive, no more than after the ops around them. */
-function narrowEnds(geometry: Geometry): number[] {
+function narrowEnds(geometry: Geometry): readonly number[] {
   const { ops, tensors } = geometry.workload;
   const bytes = ops.map((_, end) =>
     geometry.live(end).reduce((sum, t) => sum + (tensors[t]?.rows ?? 0) * (tensors[t]?.bytesPerRow ?? 0), 0),
   );
   const count = ops.map((_, end) => geometry.live(end).length);
   const required = new Set(geometry.required);
-  let found = ops
+  if (ops.length <= MOST_ENDS) return geometry.ends;
+  let found: readonly number[] = ops
     .map((_, end) => end)
     .filter((end) => {
       if (required.has(end)) return true;
@@ -66,104 +82,18 @@ export function singleDevice(geometry: Geometry, device: number): PlanState {
   return { volumes, order: undefined, head: geometry.workload.head === undefined ? undefined : device };
 }
 
-/** Tiles rows in proportion to the weights; devices whose share rounds to nothing are left out. */
-function tile(devices: readonly number[], weights: readonly number[], rows: number): SearchPart[] {
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
-  const parts: SearchPart[] = [];
-  let sum = 0;
-  let from = 0;
-  devices.forEach((device, i) => {
-    sum += weights[i] as number;
-    const to = Math.floor((sum / total) * rows + 0.5);
-    if (to > from) parts.push({ device, from, to, key: 0 });
-    from = to;
-  });
-  return parts;
-}
-
-/**
- * Volumes for these devices with these shares, by dynamic programming: a volume takes as long as its slowest part, and as
- * the halo rows that its slowest receiver lacks.
- */
-function volumesFor(
+/** Cuts every part into chunks, in a schedule that goes deep first. */
+function chunked(
+  volumes: readonly SearchVolume[],
   geometry: Geometry,
-  ends: readonly number[],
-  devices: readonly number[],
-  weights: readonly number[],
+  [first, last]: readonly [number, number],
 ): SearchVolume[] {
-  const { network, workload } = geometry.task;
-  const required = new Set(geometry.required);
-  const tiles = ends.map((end) => tile(devices, weights, geometry.rows(end)));
-  const least = new Float64Array(ends.length).fill(Number.POSITIVE_INFINITY);
-  const from = new Int32Array(ends.length);
-  const whole = (end: number): SearchPart[] => [
-    { device: devices[0] as number, from: 0, to: geometry.rows(end), key: 0 },
-  ];
-  const partsOf = (e: number, start: number): readonly SearchPart[] => {
-    const end = ends[e] as number;
-    return geometry.divisible(start, end) ? (tiles[e] as SearchPart[]) : whole(end);
-  };
-  for (let e = 0; e < ends.length; e++) {
-    let worse = 0;
-    for (let s = e; s >= 0; s--) {
-      if (s < e && required.has(ends[s] as number)) break;
-      const start = s === 0 ? 0 : (ends[s - 1] as number) + 1;
-      const end = ends[e] as number;
-      const parts = partsOf(e, start);
-      let compute = 0;
-      let exchange = 0;
-      for (const part of parts) {
-        compute = Math.max(compute, geometry.ms(part.device, start, end, part.from, part.to));
-        if (s === 0) continue;
-        const before = tiles[s - 1]?.find((own) => own.device === part.device);
-        const needs = geometry.needs(start, end, part.from, part.to);
-        let bytes = 0;
-        const rows = geometry.rows(ends[s - 1] as number);
-        for (let at = 0; at < needs.length; at += 3) {
-          const tensor = needs[at] as number;
-          if (tensor < workload.inputs) continue;
-          const a = needs[at + 1] as number;
-          const b = needs[at + 2] as number;
-          const x = before === undefined ? 0 : geometry.share(tensor, before.from, rows);
-          const y = before === undefined ? 0 : geometry.share(tensor, before.to, rows);
-          const have = Math.max(0, Math.min(b, y) - Math.max(a, x));
-          bytes += (b - a - have) * (workload.tensors[tensor]?.bytesPerRow ?? 0);
-        }
-        const link = network.devices[part.device];
-        if (bytes > 0)
-          exchange = Math.max(exchange, bytes / ((link?.mbps ?? 1) * BYTES_PER_MS) + (link?.latencyMs ?? 0));
-      }
-      const cost = compute + exchange;
-      const total = (s === 0 ? 0 : (least[s - 1] as number)) + cost;
-      if (total < (least[e] as number)) {
-        least[e] = total;
-        from[e] = s;
-        worse = 0;
-      } else if (++worse > 12) break;
-    }
-  }
-  const volumes: SearchVolume[] = [];
-  for (let e = ends.length - 1; e >= 0; e = (from[e] as number) - 1) {
-    const s = from[e] as number;
-    const start = s === 0 ? 0 : (ends[s - 1] as number) + 1;
-    volumes.unshift({ start, end: ends[e] as number, parts: partsOf(e, start) });
-  }
-  return volumes;
-}
-
-/** Cuts every part into chunks, more of them in early volumes, in a schedule that goes deep first. */
-function chunked(volumes: readonly SearchVolume[], geometry: Geometry, chunks: number): SearchVolume[] {
   return depthFirst(
     volumes.map((volume) => {
-      if (!geometry.divisible(volume.start, volume.end)) return volume;
-      const share = 1 - volume.end / geometry.workload.ops.length;
-      const count = Math.max(1, Math.round(1 + (chunks - 1) * share));
-      const parts = volume.parts.flatMap((part) => {
-        const n = Math.min(count, Math.max(1, Math.floor((part.to - part.from) / 2)));
-        const cuts = Array.from({ length: n + 1 }, (_, i) => part.from + Math.round(((part.to - part.from) * i) / n));
-        return cuts.slice(1).map((to, i): SearchPart => ({ ...part, from: cuts[i] as number, to }));
-      });
-      return { ...volume, parts };
+      const { start, end, parts } = volume;
+      if (!geometry.divisible(start, end)) return volume;
+      const chunks = first + ((last - first) * end) / geometry.workload.ops.length;
+      return { start, end, parts: inChunks(parts, Math.round(chunks)) };
     }),
   );
 }
@@ -198,83 +128,216 @@ export function byUse(geometry: Geometry): number[] {
 export interface Start {
   readonly state: PlanState;
   readonly family: string;
+  /** Whether it is this search, of several side by side, that goes on from it. */
+  readonly own: boolean;
 }
 
-/** Starts for all numbers of devices and several partitions into volumes, the best single devices first. */
-export function* starts(geometry: Geometry, form: PlanForm): Generator<Start> {
-  const { costs, workload } = geometry.task;
+/** A start made here, of which it is not said yet whose it is. */
+type Made = Omit<Start, 'own'>;
+
+/** Which of several searches side by side. */
+export interface Side {
+  readonly index: number;
+  readonly count: number;
+}
+
+/** A partition, and the least that a plan with it has cost so far. */
+interface Tried {
+  readonly ends: readonly number[];
+  least: number;
+}
+
+/** Devices to make starts with. */
+interface Choice {
+  readonly team: Team;
+  readonly size: number;
+  /** Devices for the head, the best one first. */
+  readonly heads: readonly (number | undefined)[];
+  /** The head cut by channels where that is possible. */
+  readonly cutHead: PlanState['head'];
+  least: number;
+}
+
+/**
+ * Starts for all numbers of devices and several partitions into volumes, the best single devices first. Is told what each costs, since
+ * there is seldom time for all: one plan for every number of devices, then more with those that did best, the partitions that did best
+ * first. Of searches side by side each sees which devices do well, and has partitions of its own.
+ */
+export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Side): Generator<Start, void, number> {
+  const { costs } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const withLink = withInput(geometry, alone);
   const all = costs
     .map((_, device) => device)
     .sort((a, b) => (withLink[a] as number) - (withLink[b] as number) || a - b);
-  for (const device of all.slice(0, 4)) yield { state: singleDevice(geometry, device), family: 'one device' };
+  let turn = 0;
+  const shared = (made: Made): Start => ({ ...made, own: turn++ % count === index });
+  for (const device of all.slice(0, 4)) yield shared({ state: singleDevice(geometry, device), family: 'one device' });
+
   const ends = narrowEnds(geometry);
-  const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
-  const partitions = lcPssSweep(geometry.task, { decisions }).map((partition) => partition.ends);
-  const first = all[0] as number;
-  const head = workload.head === undefined ? undefined : first;
+  const choices: Choice[] = [];
   for (const n of counts(all.length)) {
-    const devices = all.slice(0, n).sort((a, b) => a - b);
-    const cut: number | readonly PlanPart[] | undefined =
-      workload.head?.cut === undefined || n === 1 || form.classical
-        ? head
-        : balancedHead(all.slice(0, n), costs, [0, ...new Array<number>(n).fill(1)]);
-    for (const speed of n === 1 ? [alone] : [alone, withLink]) {
-      const weights = devices.map((device) => 1 / (speed[device] as number));
-      const layouts = [volumesFor(geometry, ends, devices, weights)];
-      if (n > 1) for (const partition of partitions) layouts.push(volumesOf(geometry, partition, devices, weights));
-      for (const volumes of layouts) {
-        const family = volumes.map(({ end }) => end).join();
-        const heads = head === undefined ? [undefined] : all.slice(0, Math.min(n, HEADS));
-        for (const one of heads) {
-          yield {
-            state: { volumes: volumeByVolume(volumes), order: undefined, head: one },
-            family: `${family}, head on ${one}`,
-          };
-        }
-        if (form.classical) continue;
-        for (const chunks of [2, 4]) {
-          const state = { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cut };
-          yield { state, family: `${family} in chunks` };
+    const choice = choiceOf(geometry, form, ends, all.slice(0, n), alone);
+    choice.least = yield shared({ state: stateOf(choice.team.best(), choice), family: `${n} devices` });
+    choices.push(choice);
+  }
+  choices.sort(byLeast);
+  const promising = choices.slice(0, PROMISING);
+  for (const { size } of promising.filter((choice) => choice.size > 1)) {
+    promising.push(choiceOf(geometry, form, ends, all.slice(0, size), withLink));
+  }
+
+  const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
+  const partitions = lcPssSweep(geometry.task, { decisions })
+    .filter((_, i) => i % count === index)
+    .map((partition): Tried => ({ ends: partition.ends, least: Number.POSITIVE_INFINITY }));
+  for (const some of [promising, choices.filter((choice) => !promising.includes(choice))]) {
+    for (const choice of some) {
+      for (const partition of partitions.sort(byLeast)) {
+        for (const made of variants(geometry, form, choice, choice.team.volumes(partition.ends))) {
+          partition.least = Math.min(partition.least, yield { ...made, own: true });
         }
       }
+      if (!form.classical) for (const made of streamed(choice)) yield shared(made);
+      for (const made of variants(geometry, form, choice, choice.team.best())) yield shared(made);
     }
-    if (n === 1 && !form.classical) yield* fused(geometry, ends, first);
+    if (!form.classical) for (const made of fused(geometry, ends, all[0] as number)) yield shared(made);
   }
+}
+
+function byLeast(a: { readonly least: number }, b: { readonly least: number }): number {
+  return a.least === b.least ? 0 : a.least - b.least;
+}
+
+/**
+ * From top to bottom, the fastest links in the middle: a part at an edge exchanges rows with one neighbour, not two. In the order given
+ * where all links are as fast.
+ */
+function slowLinksOutside(geometry: Geometry, devices: readonly number[]): number[] {
+  const links = geometry.task.network.devices;
+  const mbps = (device: number): number => links[device]?.mbps ?? 0;
+  if (devices.every((device) => mbps(device) === mbps(devices[0] as number))) return [...devices];
+  const sorted = [...devices].sort((a, b) => mbps(a) - mbps(b) || a - b);
+  const above = sorted.filter((_, i) => i % 2 === 0);
+  const below = sorted.filter((_, i) => i % 2 === 1);
+  return [...above, ...below.reverse()];
+}
+
+/**
+ * @param best devices, the best one first
+ * @param ms time of the whole network, per device: shares of the rows follow from it
+ */
+function choiceOf(
+  geometry: Geometry,
+  form: PlanForm,
+  ends: readonly number[],
+  best: readonly number[],
+  ms: readonly number[],
+): Choice {
+  const { head } = geometry.workload;
+  const ascending = [...best].sort((a, b) => a - b);
+  const devices = form.classical ? ascending : slowLinksOutside(geometry, ascending);
+  const weights = devices.map((device) => 1 / (ms[device] as number));
+  const heads = head === undefined ? [undefined] : best.slice(0, HEADS);
+  const whole = head?.cut === undefined || best.length === 1 || form.classical;
+  const later = [0, ...new Array<number>(best.length - 1).fill(1)];
+  return {
+    team: new Team(geometry, devices, weights, best[0] as number, ends),
+    size: best.length,
+    heads,
+    cutHead: whole ? heads[0] : balancedHead(best, geometry.task.costs, later),
+    least: Number.POSITIVE_INFINITY,
+  };
+}
+
+function stateOf(volumes: readonly SearchVolume[], { heads }: Choice): PlanState {
+  return { volumes: volumeByVolume(volumes), order: undefined, head: heads[0] };
+}
+
+/** Volumes whose early parts compute in chunks while the inputs arrive. */
+function* streamed({ team, cutHead }: Choice): Generator<Made> {
+  for (const chunks of STREAMED) {
+    const volumes = depthFirst(team.best(chunks));
+    const family = `${volumes.map(({ end }) => end).join()} in chunks`;
+    yield { state: { volumes, order: undefined, head: cutHead }, family };
+  }
+}
+
+/** These volumes whole, with the head on each of some devices, and in chunks; the same where volumes end with branches. */
+function* variants(
+  geometry: Geometry,
+  form: PlanForm,
+  { heads, cutHead }: Choice,
+  volumes: readonly SearchVolume[],
+): Generator<Made> {
+  const family = volumes.map(({ end }) => end).join();
+  for (const head of heads) {
+    yield { state: { volumes: volumeByVolume(volumes), order: undefined, head }, family: `${family}, head on ${head}` };
+  }
+  if (form.classical) return;
+  const apart = cutAtBranches(volumes, geometry);
+  for (const some of apart === volumes ? [volumes] : [volumes, apart]) {
+    const own = some === volumes ? family : some.map(({ end }) => end).join();
+    const inTurns = branchByBranch(some, geometry);
+    if (inTurns !== some) {
+      yield { state: { volumes: inTurns, order: undefined, head: cutHead }, family: `${own} in turns` };
+    }
+    for (const chunks of CHUNKS) {
+      const state = { volumes: chunked(some, geometry, chunks), order: undefined, head: cutHead };
+      yield { state, family: `${own} in chunks` };
+    }
+  }
+}
+
+/** The volumes, cut where an op reads nothing of the op before it: there another branch begins. The same value where none does. */
+function cutAtBranches(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
+  const { ops } = geometry.workload;
+  const begins = (op: number): boolean =>
+    ops[op]?.reads.every(({ tensor }) => geometry.producer[tensor] !== op - 1) === true;
+  const out = volumes.flatMap((volume) => {
+    const { start, end, parts } = volume;
+    const pieces: SearchVolume[] = [];
+    let from = start;
+    for (let op = start; op <= end; op++) {
+      if (op < end && !begins(op + 1)) continue;
+      pieces.push(
+        op === end && from === start ? volume : { start: from, end: op, parts: scaled(parts, geometry, end, op) },
+      );
+      from = op + 1;
+    }
+    return pieces;
+  });
+  return out.length === volumes.length ? volumes : out;
+}
+
+/** Parts of the rows of one op at the same places of another one; those without rows are left out. */
+function scaled(parts: readonly SearchPart[], geometry: Geometry, op: number, other: number): SearchPart[] {
+  const scale = geometry.rows(other) / geometry.rows(op);
+  return parts
+    .map((part) => ({ ...part, from: Math.floor(part.from * scale + 0.5), to: Math.floor(part.to * scale + 0.5) }))
+    .filter(({ from, to }) => to > from);
 }
 
 /** One device, volumes of a few ops each: an early chunk then goes deep while the input still arrives. */
-function* fused(geometry: Geometry, ends: readonly number[], device: number): Generator<Start> {
+function* fused(geometry: Geometry, ends: readonly number[], device: number): Generator<Made> {
   for (const per of [3, 5]) {
     const some = ends.filter((end, i) => (i + 1) % per === 0 || geometry.required.includes(end));
-    const volumes = volumesOf(geometry, some, [device], [1]);
+    const volumes = some.map((end, i): SearchVolume => {
+      const start = i === 0 ? 0 : (some[i - 1] as number) + 1;
+      return { start, end, parts: [{ device, from: 0, to: geometry.rows(end), key: 0 }] };
+    });
     for (const chunks of [3, 5]) {
       const head = geometry.workload.head === undefined ? undefined : device;
-      yield { state: { volumes: chunked(volumes, geometry, chunks), order: undefined, head }, family: 'one, fused' };
+      yield {
+        state: { volumes: chunked(volumes, geometry, [chunks, 1]), order: undefined, head },
+        family: 'one, fused',
+      };
     }
   }
 }
 
-/** Volumes with these ends, rows in proportion to the weights; what cannot be divided is the first device's. */
-function volumesOf(
-  geometry: Geometry,
-  ends: readonly number[],
-  devices: readonly number[],
-  weights: readonly number[],
-): SearchVolume[] {
-  let start = 0;
-  return ends.map((end): SearchVolume => {
-    const rows = geometry.rows(end);
-    const whole: SearchPart[] = [{ device: devices[0] as number, from: 0, to: rows, key: 0 }];
-    const volume = { start, end, parts: geometry.divisible(start, end) ? tile(devices, weights, rows) : whole };
-    start = end + 1;
-    return volume;
-  });
-}
-
 /** For images that follow each other: a stage of consecutive ops on every device, stages in proportion to its speed. */
-export function* pipelines(geometry: Geometry): Generator<Start> {
+export function* pipelines(geometry: Geometry): Generator<Start, void, number> {
   const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const all = costs.map((_, device) => device).sort((a, b) => (alone[a] as number) - (alone[b] as number) || a - b);
@@ -297,6 +360,6 @@ export function* pipelines(geometry: Geometry): Generator<Start> {
       if (full) at++;
     }
     const head = workload.head === undefined ? undefined : devices[at];
-    yield { state: { volumes: volumeByVolume(volumes), order: undefined, head }, family: 'pipeline' };
+    yield { state: { volumes: volumeByVolume(volumes), order: undefined, head }, family: 'pipeline', own: true };
   }
 }
