@@ -44,7 +44,7 @@ const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
 /** Budget where none is given: so many times that. Seldom used up, for the search ends where it gains little. */
 const DEFAULT_BUDGET = 3;
 /** What a search that goes on takes each time, as a share of the first one. */
-const AGAIN = 0.33;
+const AGAIN = 0.3;
 /** A stretch of that length that made the plan faster by less than this share was the last one … */
 const WORTH = 0.003;
 /** … unless fewer plans than this have been simulated: a machine that is slow or busy has hardly begun. */

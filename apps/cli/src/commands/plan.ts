@@ -25,7 +25,7 @@ interface Options {
 }
 
 /** Seconds that a search may take where nothing else is said. */
-export const DEFAULT_BUDGET_S = 5;
+export const DEFAULT_BUDGET_S = 9;
 
 function objective(text: string): Options['objective'] {
   if (text !== 'latency' && text !== 'throughput') throw usage('--objective', 'latency or throughput', text);

@@ -12,7 +12,7 @@ const TOO_LARGE = 1e12;
 /** Weight of the latency where throughput counts: it decides between plans of equal period. */
 const TIE = 1e-6;
 /** Simulations between two looks at the clock. */
-const CLOCK_EVERY = 16;
+const CLOCK_EVERY = 4;
 
 export type Objective = 'latency' | 'throughput';
 
