@@ -15,7 +15,7 @@ import type { MoveContext } from './search/context.js';
 import { Evaluator, type Objective } from './search/evaluator.js';
 import { Geometry } from './search/geometry.js';
 import { isClassical } from './search/moves.js';
-import { cleaned, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
+import { cleaned, devicesOf, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
 import { byUse, pipelines, starts } from './search/starts.js';
 
@@ -311,7 +311,7 @@ function chosen(pool: readonly Entrant[], count: number): Entrant[] {
   const sizes = new Set<number>();
   const ranks: Entrant[][] = [[], [], []];
   for (const entry of distinct) {
-    const size = devicesOf(entry.state);
+    const size = devicesOf(entry.state).length;
     const near = entry.cost < (distinct[0] as Entrant).cost * NEAR;
     const rank = near && !sizes.has(size) ? 0 : families.has(entry.family) ? 2 : 1;
     ranks[rank]?.push(entry);
@@ -319,11 +319,6 @@ function chosen(pool: readonly Entrant[], count: number): Entrant[] {
     families.add(entry.family);
   }
   return ranks.flat().slice(0, count);
-}
-
-/** How many devices have parts. */
-function devicesOf({ volumes }: PlanState): number {
-  return new Set(volumes.flatMap(({ parts }) => parts.map(({ device }) => device))).size;
 }
 
 /** The searches beside this one. */

@@ -218,39 +218,6 @@ export function volumeByVolume(volumes: readonly SearchVolume[]): SearchVolume[]
   return volumes.map((volume, v) => ({ ...volume, parts: volume.parts.map((part) => ({ ...part, key: v })) }));
 }
 
-/**
- * Keys by when a volume could begin if nothing had to be brought: branches that do not read from each other take turns, so that rows of
- * one are exchanged while another computes. The same values where volumes can only follow each other.
- */
-export function branchByBranch(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
-  const begins: number[] = [];
-  const ends: number[] = [];
-  let latest = Number.NEGATIVE_INFINITY;
-  let inTurn = true;
-  volumes.forEach(({ start, end, parts }, v) => {
-    let begin = 0;
-    const pieces = geometry.needs(start, end, 0, geometry.rows(end));
-    for (let at = 0; at < pieces.length; at += 3) {
-      const maker = geometry.producer[pieces[at] as number] as number;
-      if (maker < 0) continue;
-      let w = v - 1;
-      while ((volumes[w] as SearchVolume).start > maker) w--;
-      begin = Math.max(begin, ends[w] as number);
-    }
-    let longest = 0;
-    for (const { device, from, to } of parts) longest = Math.max(longest, geometry.ms(device, start, end, from, to));
-    begins.push(begin);
-    ends.push(begin + longest);
-    if (begin < latest) inTurn = false;
-    latest = begin;
-  });
-  if (inTurn) return volumes;
-  return volumes.map((volume, v) => ({
-    ...volume,
-    parts: volume.parts.map((part) => ({ ...part, key: begins[v] as number })),
-  }));
-}
-
 /** Keys by when the rows that a part reads were there in a simulated run: had arrived, or had been computed on the same device. */
 export function firstReady(volumes: readonly SearchVolume[], run: SimulatedRun, geometry: Geometry): SearchVolume[] {
   const ready = volumes.map(({ parts }) => new Float64Array(parts.length));

@@ -4,11 +4,12 @@
  */
 import { lcPssSweep } from '../lc-pss.js';
 import { BYTES_PER_MS } from '../units.js';
+import { cutAtBranches, takingTurns } from './branches.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
-import type { SearchPart, SearchVolume } from './parts.js';
+import type { SearchVolume } from './parts.js';
 import type { PlanForm, PlanState } from './plan-state.js';
-import { branchByBranch, depthFirst, volumeByVolume } from './schedule.js';
+import { depthFirst, volumeByVolume } from './schedule.js';
 import { inChunks, Team } from './team.js';
 
 /** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
@@ -30,19 +31,20 @@ const CHUNKS: readonly (readonly [number, number])[] = [
   [6, 1],
   [12, 1],
 ];
-/** Most ends that the dynamic programme weighs. */
-const MOST_ENDS = 256;
+/** Up to so many ops, volumes may end after any of them; in longer networks at narrow places. */
+const ANY_END = 256;
+/** So many of those at most. */
+const MOST_ENDS = 48;
 
 /** Ends worth weighing in the first place: few bytes alive, no more than after the ops around them. */
-function narrowEnds(geometry: Geometry): readonly number[] {
+function narrowEnds(geometry: Geometry): number[] {
   const { ops, tensors } = geometry.workload;
   const bytes = ops.map((_, end) =>
     geometry.live(end).reduce((sum, t) => sum + (tensors[t]?.rows ?? 0) * (tensors[t]?.bytesPerRow ?? 0), 0),
   );
   const count = ops.map((_, end) => geometry.live(end).length);
   const required = new Set(geometry.required);
-  if (ops.length <= MOST_ENDS) return geometry.ends;
-  let found: readonly number[] = ops
+  let found = ops
     .map((_, end) => end)
     .filter((end) => {
       if (required.has(end)) return true;
@@ -174,7 +176,7 @@ export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Si
   const shared = (made: Made): Start => ({ ...made, own: turn++ % count === index });
   for (const device of all.slice(0, 4)) yield shared({ state: singleDevice(geometry, device), family: 'one device' });
 
-  const ends = narrowEnds(geometry);
+  const ends = geometry.ends.length <= ANY_END ? geometry.ends : narrowEnds(geometry);
   const choices: Choice[] = [];
   for (const n of counts(all.length)) {
     const choice = choiceOf(geometry, form, ends, all.slice(0, n), alone);
@@ -182,16 +184,14 @@ export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Si
     choices.push(choice);
   }
   choices.sort(byLeast);
-  const promising = choices.slice(0, PROMISING);
-  for (const { size } of promising.filter((choice) => choice.size > 1)) {
-    promising.push(choiceOf(geometry, form, ends, all.slice(0, size), withLink));
-  }
+  const alike = ({ size }: Choice): Choice => choiceOf(geometry, form, ends, all.slice(0, size), withLink);
+  const withAlike = (some: readonly Choice[]): Choice[] => [...some, ...some.filter(({ size }) => size > 1).map(alike)];
 
   const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
   const partitions = lcPssSweep(geometry.task, { decisions })
     .filter((_, i) => i % count === index)
     .map((partition): Tried => ({ ends: partition.ends, least: Number.POSITIVE_INFINITY }));
-  for (const some of [promising, choices.filter((choice) => !promising.includes(choice))]) {
+  for (const some of [choices.slice(0, PROMISING), choices.slice(PROMISING)].map(withAlike)) {
     for (const choice of some) {
       for (const partition of partitions.sort(byLeast)) {
         for (const made of variants(geometry, form, choice, choice.team.volumes(partition.ends))) {
@@ -278,7 +278,7 @@ function* variants(
   const apart = cutAtBranches(volumes, geometry);
   for (const some of apart === volumes ? [volumes] : [volumes, apart]) {
     const own = some === volumes ? family : some.map(({ end }) => end).join();
-    const inTurns = branchByBranch(some, geometry);
+    const inTurns = takingTurns(some, geometry);
     if (inTurns !== some) {
       yield { state: { volumes: inTurns, order: undefined, head: cutHead }, family: `${own} in turns` };
     }
@@ -287,35 +287,6 @@ function* variants(
       yield { state, family: `${own} in chunks` };
     }
   }
-}
-
-/** The volumes, cut where an op reads nothing of the op before it: there another branch begins. The same value where none does. */
-function cutAtBranches(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
-  const { ops } = geometry.workload;
-  const begins = (op: number): boolean =>
-    ops[op]?.reads.every(({ tensor }) => geometry.producer[tensor] !== op - 1) === true;
-  const out = volumes.flatMap((volume) => {
-    const { start, end, parts } = volume;
-    const pieces: SearchVolume[] = [];
-    let from = start;
-    for (let op = start; op <= end; op++) {
-      if (op < end && !begins(op + 1)) continue;
-      pieces.push(
-        op === end && from === start ? volume : { start: from, end: op, parts: scaled(parts, geometry, end, op) },
-      );
-      from = op + 1;
-    }
-    return pieces;
-  });
-  return out.length === volumes.length ? volumes : out;
-}
-
-/** Parts of the rows of one op at the same places of another one; those without rows are left out. */
-function scaled(parts: readonly SearchPart[], geometry: Geometry, op: number, other: number): SearchPart[] {
-  const scale = geometry.rows(other) / geometry.rows(op);
-  return parts
-    .map((part) => ({ ...part, from: Math.floor(part.from * scale + 0.5), to: Math.floor(part.to * scale + 0.5) }))
-    .filter(({ from, to }) => to > from);
 }
 
 /** One device, volumes of a few ops each: an early chunk then goes deep while the input still arrives. */

@@ -1,0 +1,68 @@
+/**
+ * Branches of a network: ops that follow each other in its list, though neither reads from the other. While the rows of one branch are
+ * exchanged, another one can compute, if volumes end where branches do and the parts take turns.
+ */
+import type { Geometry } from './geometry.js';
+import type { SearchPart, SearchVolume } from './parts.js';
+
+/** The volumes, cut where an op reads nothing of the op before it: there another branch begins. The same value where none does. */
+export function cutAtBranches(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
+  const { ops } = geometry.workload;
+  const begins = (op: number): boolean =>
+    ops[op]?.reads.every(({ tensor }) => geometry.producer[tensor] !== op - 1) === true;
+  const out = volumes.flatMap((volume) => {
+    const { start, end, parts } = volume;
+    const pieces: SearchVolume[] = [];
+    let from = start;
+    for (let op = start; op <= end; op++) {
+      if (op < end && !begins(op + 1)) continue;
+      pieces.push(
+        op === end && from === start ? volume : { start: from, end: op, parts: scaled(parts, geometry, end, op) },
+      );
+      from = op + 1;
+    }
+    return pieces;
+  });
+  return out.length === volumes.length ? volumes : out;
+}
+
+/** Parts of the rows of one op at the same places of another one; those without rows are left out. */
+function scaled(parts: readonly SearchPart[], geometry: Geometry, op: number, other: number): SearchPart[] {
+  const scale = geometry.rows(other) / geometry.rows(op);
+  return parts
+    .map((part) => ({ ...part, from: Math.floor(part.from * scale + 0.5), to: Math.floor(part.to * scale + 0.5) }))
+    .filter(({ from, to }) => to > from);
+}
+
+/**
+ * Keys by when a volume could begin if nothing had to be brought: branches that do not read from each other take turns, so that rows of
+ * one are exchanged while another computes. The same values where volumes can only follow each other.
+ */
+export function takingTurns(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
+  const begins: number[] = [];
+  const ends: number[] = [];
+  let latest = Number.NEGATIVE_INFINITY;
+  let inTurn = true;
+  volumes.forEach(({ start, end, parts }, v) => {
+    let begin = 0;
+    const pieces = geometry.needs(start, end, 0, geometry.rows(end));
+    for (let at = 0; at < pieces.length; at += 3) {
+      const maker = geometry.producer[pieces[at] as number] as number;
+      if (maker < 0) continue;
+      let w = v - 1;
+      while ((volumes[w] as SearchVolume).start > maker) w--;
+      begin = Math.max(begin, ends[w] as number);
+    }
+    let longest = 0;
+    for (const { device, from, to } of parts) longest = Math.max(longest, geometry.ms(device, start, end, from, to));
+    begins.push(begin);
+    ends.push(begin + longest);
+    if (begin < latest) inTurn = false;
+    latest = begin;
+  });
+  if (inTurn) return volumes;
+  return volumes.map((volume, v) => ({
+    ...volume,
+    parts: volume.parts.map((part) => ({ ...part, key: begins[v] as number })),
+  }));
+}
