@@ -1,8 +1,9 @@
 // npm run bench: builds bench/ and lists its benchmarks, one a line with the first line of its opening comment.
 // npm run bench -- NAME args: runs that one.
+import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { program, root, tool } from './lib.mjs';
+import { root, tool } from './lib.mjs';
 
 /** Files of bench/ that can be run; those of its folders, and those that begin with `_`, are parts. */
 function benchmarks() {
@@ -34,5 +35,16 @@ if (name === undefined) {
   process.exit(2);
 } else {
   if (tool('tsc', ['-b', 'bench']) !== 0) process.exit(1);
-  process.exit(program(process.execPath, [join(root, 'bench', 'dist', `${name}.js`), ...args]).status);
+  // Waits for a benchmark that tidies up: a terminal sends Ctrl-C to both, other signals are passed on.
+  const script = join(root, 'bench', 'dist', `${name}.js`);
+  const child = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'inherit', 'inherit'] });
+  process.on('SIGINT', () => undefined);
+  for (const signal of ['SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    console.error(`${name}: ${error.message}`);
+    process.exitCode = 1;
+  });
+  child.on('exit', (code, signal) => {
+    process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 1);
+  });
 }

@@ -40,6 +40,17 @@ describe('drift', () => {
     ]);
   });
 
+  it('of a new plan is told after two images that take very much longer than predicted', () => {
+    const watch = (): DriftWatch => new DriftWatch([40, 60], 100, { window: 5 });
+    expect(told(feed(watch(), 2, 1300, [40, 60]))).toEqual([{ factors: new Map(), network: 13, sudden: undefined }]);
+    expect(told(feed(watch(), 1, 1300, [40, 60]))).toEqual([]);
+    expect(told(feed(watch(), 4, 300, [40, 60]))).toEqual([]);
+    const one = watch();
+    expect(told([...feed(one, 1, 1300, [40, 60]), ...feed(one, 3, 110, [40, 60])])).toEqual([]);
+    // What devices compute explains it.
+    expect(told(feed(watch(), 4, 1300, [40, 1250]))).toEqual([]);
+  });
+
   it('may be of both at once', () => {
     const [change] = told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 900, [40, 120]));
     expect([change?.factors.get(1), (change?.network ?? 0) > 2]).toEqual([2, true]);

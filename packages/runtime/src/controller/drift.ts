@@ -41,6 +41,9 @@ const WINDOW = 5;
 const LEAST_MS = 2;
 /** A new plan is off by so many times for reasons of its own: what messages cost beyond their bytes, a machine that is busy. */
 const FAR_OFF = 2;
+/** So many times off, and it need not be waited for the whole window: so few images say it. */
+const VERY_FAR_OFF = 4;
+const FEW = 2;
 /** Slow images in a row are sudden when their factors, multiplied, are this: one that took twice as long, or two of 1.41 times. */
 const SUDDEN = 2;
 /** An image counts as slow from this factor on. */
@@ -75,7 +78,7 @@ export class DriftWatch {
     this.#samples.push(sample);
     const sudden = this.#sudden(sample);
     const factors = new Map<number, number>();
-    if (this.#samples.length < this.#window) return { factors, network: undefined, sudden };
+    if (this.#samples.length < this.#window && !this.#veryFarOff()) return { factors, network: undefined, sudden };
     this.#samples = this.#samples.slice(-this.#window);
     const now = this.#middle();
     let slowerMs = 0;
@@ -96,6 +99,16 @@ export class DriftWatch {
     this.#samples = [];
     this.#slow = [];
     this.#usual = undefined;
+  }
+
+  /** Whether the images of a new plan so far took very much longer than predicted, all of them, whatever devices computed. */
+  #veryFarOff(): boolean {
+    if (this.#usual !== undefined || this.#samples.length < FEW) return false;
+    const least = VERY_FAR_OFF * Math.max(this.#predictedMs, this.#leastMs);
+    return this.#samples.every(({ totalMs, computeMs }) => {
+      const slowerMs = Math.max(0, ...this.#computeMs.map((predicted, device) => (computeMs[device] ?? 0) - predicted));
+      return totalMs - slowerMs > least;
+    });
   }
 
   #middle(): DriftSample {

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { createMemoryTransport } from '../link/memory.js';
-import { answerMessages, measureLink, measureLoopback } from './link.js';
+import { answerMessages, figuresOf, measureLink, measureLoopback } from './link.js';
 
 it('takes half of an empty round for the latency, and what a large message adds for the rate', async () => {
   const transport = createMemoryTransport();
@@ -17,6 +17,13 @@ it('takes half of an empty round for the latency, and what a large message adds 
   expect(figures.latencyMs).toBeCloseTo(1);
   expect(figures.mbps).toBeCloseTo(1000);
   await listener.close();
+});
+
+it('goes by the quickest empty message where most of them waited behind other traffic', () => {
+  const bytes = 125_000;
+  expect(figuresOf([2, 2.2, 2.4], [52, 52.2, 52.4], bytes)).toEqual({ mbps: 20, latencyMs: 1.1 });
+  // By the middle of these, the link would carry 500 000 kbit/s.
+  expect(figuresOf([2, 50, 51], [52, 52, 53], bytes)).toEqual({ mbps: 20, latencyMs: 1 });
 });
 
 it('stays finite where size makes no difference', async () => {
