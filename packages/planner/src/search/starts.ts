@@ -161,11 +161,15 @@ interface Choice {
 }
 
 /**
- * Starts for all numbers of devices and several partitions into volumes, the best single devices first. Is told what each costs, since
- * there is seldom time for all: one plan for every number of devices, then more with those that did best, the partitions that did best
+ * Starts for all numbers of devices and several partitions into volumes, the best single devices first. Is told what each costs, if
+ * anybody knows, since there is seldom time for all: one plan for every number of devices, then more with those that did best, the partitions that did best
  * first. Of searches side by side each sees which devices do well, and has partitions of its own.
  */
-export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Side): Generator<Start, void, number> {
+export function* starts(
+  geometry: Geometry,
+  form: PlanForm,
+  { index, count }: Side,
+): Generator<Start, void, number | undefined> {
   const { costs } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const withLink = withInput(geometry, alone);
@@ -180,7 +184,8 @@ export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Si
   const choices: Choice[] = [];
   for (const n of counts(all.length)) {
     const choice = choiceOf(geometry, form, ends, all.slice(0, n), alone);
-    choice.least = yield shared({ state: stateOf(choice.team.best(), choice), family: `${n} devices` });
+    choice.least =
+      (yield shared({ state: stateOf(choice.team.best(), choice), family: `${n} devices` })) ?? choice.least;
     choices.push(choice);
   }
   choices.sort(byLeast);
@@ -195,7 +200,7 @@ export function* starts(geometry: Geometry, form: PlanForm, { index, count }: Si
     for (const choice of some) {
       for (const partition of partitions.sort(byLeast)) {
         for (const made of variants(geometry, form, choice, choice.team.volumes(partition.ends))) {
-          partition.least = Math.min(partition.least, yield { ...made, own: true });
+          partition.least = Math.min(partition.least, (yield { ...made, own: true }) ?? partition.least);
         }
       }
       if (!form.classical) for (const made of streamed(choice)) yield shared(made);
@@ -308,7 +313,7 @@ function* fused(geometry: Geometry, ends: readonly number[], device: number): Ge
 }
 
 /** For images that follow each other: a stage of consecutive ops on every device, stages in proportion to its speed. */
-export function* pipelines(geometry: Geometry): Generator<Start, void, number> {
+export function* pipelines(geometry: Geometry): Generator<Start, void, number | undefined> {
   const { costs, workload } = geometry.task;
   const alone = costs.map((_, device) => aloneMs(geometry, device));
   const all = costs.map((_, device) => device).sort((a, b) => (alone[a] as number) - (alone[b] as number) || a - b);
