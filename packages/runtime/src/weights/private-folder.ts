@@ -2,8 +2,8 @@
  * Folders that belong to this process and end with it: weights on their way into an engine, and those that are kept for as
  * long as a provider lives. Their names carry the number of the process, so that what a killed one left is found.
  */
-import { rmSync } from 'node:fs';
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -11,7 +11,8 @@ import { join } from 'node:path';
 const folders = new Map<string, 'there' | 'stuck'>();
 
 function removeAtExit(): void {
-  for (const folder of folders.keys()) rmSync(folder, { recursive: true, force: true });
+  // Another file may be on its way into it.
+  for (const folder of folders.keys()) rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
 }
 
 /** Folders are called `distredge-weights-PID-…`. */
@@ -56,7 +57,8 @@ export function isAlive(pid: number): boolean {
 /** Makes a folder that only this user can read; it is removed when the process ends, if not before. */
 export async function makePrivateFolder(parent: string = tmpdir()): Promise<string> {
   await sweep(parent);
-  const folder = await mkdtemp(join(parent, `distredge-weights-${process.pid}-`));
+  // Not `await`: a process that ended between the making of a folder and the news of it would leave it.
+  const folder = mkdtempSync(join(parent, `distredge-weights-${process.pid}-`));
   // First of all: what else is done at the end may take the process with it.
   if (folders.size === 0) process.prependOnceListener('exit', removeAtExit);
   folders.set(folder, 'there');
