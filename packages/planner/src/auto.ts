@@ -100,7 +100,7 @@ const ORDERED = 24;
 const ORDER_SHARE = 0.05;
 /** A plan with another number of devices goes on where it takes no more than so many times as long as the best one. */
 const NEAR = 1.15;
-/** A plan that is faster by a smaller share than this is none of interest to others. */
+/** Plans whose costs differ by a smaller share than this cost the same. */
 const ROUNDING = 1e-9;
 /** A plan this close to a bound is as good as optimal. */
 const CLOSE = 1.0005;
@@ -136,7 +136,7 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const { lowerBoundMs = 0 } = options;
   const limits = { starts: STARTS_SHARE * first, baselines: baselinesShare(budgetMs, firstMs, count) * first };
   let pool = await firstPool(evaluator, options, budgetMs, limits, watch);
-  if (!form.classical) pool.push(...inOrder(pool, evaluator, limits.starts + ORDER_SHARE * first));
+  if (!form.classical) pool.push(...reordered(pool, evaluator, limits.starts + ORDER_SHARE * first));
   const company = new Company(evaluator, options);
   pool.push(...company.meet());
   /** Plans in the whole budget, as far as can be told. */
@@ -209,7 +209,7 @@ async function firstPool(
   const take = (plan: WorkPlan, family: string): void => {
     pool.push(...judged(plan, family, evaluator));
   };
-  const own = options.objective === 'throughput' ? [pipelines(geometry)] : [];
+  const stages = options.objective === 'throughput' ? [pipelines(geometry)] : [];
   for (const plan of given) {
     try {
       take(plan, 'given');
@@ -219,14 +219,14 @@ async function firstPool(
     }
   }
   const side = options.together ?? { index: 0, count: 1 };
-  for (const states of [...own, starts(geometry, form, side)]) {
+  for (const states of [...stages, starts(geometry, form, side)]) {
     let step = states.next(0);
     while (step.done !== true) {
-      const { state, family, own: mine } = step.value;
+      const { state, family, own } = step.value;
       let cost = Number.POSITIVE_INFINITY;
       if (!form.classical || isClassical(state)) {
         cost = evaluator.cost(state);
-        if (mine) pool.push({ state, cost, family });
+        if (own) pool.push({ state, cost, family });
         evaluator.look();
         if (evaluator.done > until.starts) break;
         await watch.pause(evaluator);
@@ -267,7 +267,7 @@ function judged(plan: WorkPlan, family: string, evaluator: Evaluator): Entrant[]
 }
 
 /** The most promising of the pool with their parts in the order in which they are ready. */
-function inOrder(pool: readonly Entrant[], evaluator: Evaluator, until: number): Entrant[] {
+function reordered(pool: readonly Entrant[], evaluator: Evaluator, until: number): Entrant[] {
   const found: Entrant[] = [];
   for (const entrant of chosen(pool, ORDERED)) {
     evaluator.look();
@@ -306,7 +306,9 @@ interface Entrant extends Annealed {
  */
 function chosen(pool: readonly Entrant[], count: number): Entrant[] {
   const sorted = [...pool].sort((a, b) => a.cost - b.cost);
-  const distinct = sorted.filter((entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Entrant).cost * (1 + 1e-9));
+  const distinct = sorted.filter(
+    (entry, i) => i === 0 || entry.cost > (sorted[i - 1] as Entrant).cost * (1 + ROUNDING),
+  );
   const families = new Set<string>();
   const sizes = new Set<number>();
   const ranks: Entrant[][] = [[], [], []];

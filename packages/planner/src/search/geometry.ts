@@ -17,6 +17,14 @@ interface Span {
   readonly times: Map<number, number>[];
 }
 
+/** Has a range of rows, one of many in two arrays, hold [x, y) too; whether it was empty. */
+export function widen(from: Int32Array, to: Int32Array, at: number, x: number, y: number): boolean {
+  const empty = (from[at] as number) >= (to[at] as number);
+  if (empty || x < (from[at] as number)) from[at] = x;
+  if (empty || y > (to[at] as number)) to[at] = y;
+  return empty;
+}
+
 export class Geometry {
   readonly task: PlanningTask;
   readonly workload: Workload;
@@ -169,13 +177,7 @@ export class Geometry {
         if (x >= y) continue;
         const tensor = read.tensor;
         bytes += (y - x) * (tensors[tensor]?.bytesPerRow ?? 0);
-        if ((wantFrom[tensor] as number) >= (wantTo[tensor] as number)) {
-          wantFrom[tensor] = x;
-          wantTo[tensor] = y;
-        } else {
-          if (x < (wantFrom[tensor] as number)) wantFrom[tensor] = x;
-          if (y > (wantTo[tensor] as number)) wantTo[tensor] = y;
-        }
+        widen(wantFrom, wantTo, tensor, x, y);
       }
       if (costs !== undefined) ms += (costs.opMs[index]?.[b - a] ?? 0) + bytes * (costs.readMsPerByte[index] ?? 0);
     }

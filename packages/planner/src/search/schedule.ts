@@ -150,31 +150,20 @@ export class Scheduler {
 
   #find(volumes: readonly SearchVolume[], v: number): Sources {
     const geometry = this.#geometry;
-    const { start, end, parts } = volumes[v] as SearchVolume;
+    const { parts } = volumes[v] as SearchVolume;
     const made: SearchVolume[] = [];
     const back: number[] = [];
     const ranges: number[] = [];
     const begins: number[] = [];
     for (let i = 0; i < parts.length; i++) {
       begins.push(ranges.length);
-      const { from, to } = parts[i] as SearchPart;
-      const pieces = geometry.needs(start, end, from, to);
-      for (let at = 0; at < pieces.length; at += 3) {
-        const tensor = pieces[at] as number;
-        const maker = geometry.producer[tensor] as number;
-        if (maker < 0) continue;
-        let w = v - 1;
-        while ((volumes[w] as SearchVolume).start > maker) w--;
-        const source = volumes[w] as SearchVolume;
+      forEachSource(volumes, v, parts[i] as SearchPart, geometry, (w, first, last) => {
         if (!back.includes(v - w)) {
           back.push(v - w);
-          made.push(source);
+          made.push(volumes[w] as SearchVolume);
         }
-        const rows = geometry.rows(source.end);
-        const first = partWith(source.parts, geometry, tensor, rows, pieces[at + 1] as number);
-        const last = partWith(source.parts, geometry, tensor, rows, (pieces[at + 2] as number) - 1);
         ranges.push(v - w, first, last);
-      }
+      });
     }
     begins.push(ranges.length);
     return { made, back, ranges, begins };
@@ -230,8 +219,10 @@ export function firstReady(volumes: readonly SearchVolume[], run: SimulatedRun, 
   return volumes.map((volume, v) => {
     const parts = volume.parts.map((part, i) => {
       let key = ready[v]?.[i] ?? 0;
-      forEachSource(volumes, v, part, geometry, (w, other) => {
-        if (volumes[w]?.parts[other]?.device === part.device) key = Math.max(key, done[w]?.[other] ?? 0);
+      forEachSource(volumes, v, part, geometry, (w, first, last) => {
+        for (let other = first; other <= last; other++) {
+          if (volumes[w]?.parts[other]?.device === part.device) key = Math.max(key, done[w]?.[other] ?? 0);
+        }
       });
       return { ...part, key };
     });
@@ -239,13 +230,13 @@ export function firstReady(volumes: readonly SearchVolume[], run: SimulatedRun, 
   });
 }
 
-/** The parts that a part of a volume reads from: index of their volume, index in it. */
+/** What a part of a volume reads from: for each tensor the volume that makes it, the first and the last of its parts that do. */
 function forEachSource(
   volumes: readonly SearchVolume[],
   v: number,
   { from, to }: SearchPart,
   geometry: Geometry,
-  visit: (volume: number, part: number) => void,
+  visit: (volume: number, first: number, last: number) => void,
 ): void {
   const { start, end } = volumes[v] as SearchVolume;
   const pieces = geometry.needs(start, end, from, to);
@@ -257,9 +248,7 @@ function forEachSource(
     while ((volumes[w] as SearchVolume).start > maker) w--;
     const { end: made, parts } = volumes[w] as SearchVolume;
     const rows = geometry.rows(made);
-    const last = partWith(parts, geometry, tensor, rows, (pieces[at + 2] as number) - 1);
-    for (let part = partWith(parts, geometry, tensor, rows, pieces[at + 1] as number); part <= last; part++) {
-      visit(w, part);
-    }
+    const first = partWith(parts, geometry, tensor, rows, pieces[at + 1] as number);
+    visit(w, first, partWith(parts, geometry, tensor, rows, (pieces[at + 2] as number) - 1));
   }
 }

@@ -1,22 +1,22 @@
 /**
- * Plans to start from: the best devices of a few numbers of them, rows in proportion to how fast they are, volume ends by
- * dynamic programming over a simple cost, whole or in chunks that run depth first.
+ * Plans to start from: the best devices of a few numbers of them, rows in proportion to how fast they are, volumes by LC-PSS and as
+ * the devices' team finds them, whole, in chunks that run depth first, and with branches that take turns.
  */
 import { lcPssSweep } from '../lc-pss.js';
 import { BYTES_PER_MS } from '../units.js';
 import { cutAtBranches, takingTurns } from './branches.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
-import type { SearchVolume } from './parts.js';
+import { inChunks, type SearchVolume } from './parts.js';
 import type { PlanForm, PlanState } from './plan-state.js';
 import { depthFirst, volumeByVolume } from './schedule.js';
-import { inChunks, Team } from './team.js';
+import { Team } from './team.js';
 
 /** Devices that the head is tried on: moving it later takes a change of all cuts with it. */
 const HEADS = 3;
 /** Random split decisions of LC-PSS: enough for partitions to start from; fewer where they have more parts together. */
 const DECISIONS = { most: 12, parts: 192 };
-/** Chunks for which volumes are sought, with so many of the choices of devices, the best ones. */
+/** Chunks for which a team is asked for its volumes: while the inputs arrive, and after that. */
 const STREAMED: readonly (readonly [number, number])[] = [
   [2, 1],
   [3, 1],
@@ -162,8 +162,8 @@ interface Choice {
 
 /**
  * Starts for all numbers of devices and several partitions into volumes, the best single devices first. Is told what each costs, if
- * anybody knows, since there is seldom time for all: one plan for every number of devices, then more with those that did best, the partitions that did best
- * first. Of searches side by side each sees which devices do well, and has partitions of its own.
+ * anybody knows, since there is seldom time for all: one plan for every number of devices, then more with those that did best, the
+ * partitions that did best first. Of searches side by side each sees which devices do well, and has partitions of its own.
  */
 export function* starts(
   geometry: Geometry,
@@ -192,6 +192,7 @@ export function* starts(
   const alike = ({ size }: Choice): Choice => choiceOf(geometry, form, ends, all.slice(0, size), withLink);
   const withAlike = (some: readonly Choice[]): Choice[] => [...some, ...some.filter(({ size }) => size > 1).map(alike)];
 
+  if (!form.classical) for (const made of fused(geometry, ends, all[0] as number)) yield shared(made);
   const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
   const partitions = lcPssSweep(geometry.task, { decisions })
     .filter((_, i) => i % count === index)
@@ -206,7 +207,6 @@ export function* starts(
       if (!form.classical) for (const made of streamed(choice)) yield shared(made);
       for (const made of variants(geometry, form, choice, choice.team.best())) yield shared(made);
     }
-    if (!form.classical) for (const made of fused(geometry, ends, all[0] as number)) yield shared(made);
   }
 }
 

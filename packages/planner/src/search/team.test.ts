@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { Net, randomTask, taskOn } from '../baselines/fixtures.js';
 import { BYTES_PER_MS } from '../units.js';
 import { Geometry } from './geometry.js';
-import type { SearchPart, SearchVolume } from './parts.js';
-import { inChunks, Team } from './team.js';
+import { inChunks, type SearchPart, type SearchVolume } from './parts.js';
+import { Team } from './team.js';
 
 const SHARES = [3, 2];
 

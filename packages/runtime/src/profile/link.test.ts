@@ -22,7 +22,7 @@ it('takes half of an empty round for the latency, and what a large message adds 
 it('goes by the quickest empty message where most of them waited behind other traffic', () => {
   const bytes = 125_000;
   expect(figuresOf([2, 2.2, 2.4], [52, 52.2, 52.4], bytes)).toEqual({ mbps: 20, latencyMs: 1.1 });
-  // By the middle of these, the link would carry 500 000 kbit/s.
+  // By the middle of these, it would be 500 Mbit/s.
   expect(figuresOf([2, 50, 51], [52, 52, 53], bytes)).toEqual({ mbps: 20, latencyMs: 1 });
 });
 
