@@ -1,9 +1,11 @@
 /**
  * A changing network, second by second: a planner that knows the rates of the past second only, against a clairvoyant one
- * that knows those of the second it plans for and takes longer, and against keeping the first plan.
+ * that knows those of the second it plans for and takes longer, and against keeping the first plan. Between two re-plannings the first
+ * one searches in the background for the rates it knows, as a controller does, and weighs what that finds at the next re-planning;
+ * the clairvoyant one does the same for the rates that come, before it answers.
  */
-import { type PlanningTask, type Scenario, simulator, taskOf } from '@distredge/core';
-import { Adapter, createPlanner } from '@distredge/planner';
+import { type PlanningTask, type Scenario, simulator, taskOf, type WorkPlan } from '@distredge/core';
+import { Adapter, auto } from '@distredge/planner';
 import { zooWorkload } from './_workloads.js';
 
 export interface ReplayOptions {
@@ -11,6 +13,8 @@ export interface ReplayOptions {
   readonly seconds: number;
   /** Time of one re-planning, ms. */
   readonly budgetMs: number;
+  /** Time of the search between two re-plannings, ms; 0: none. */
+  readonly backgroundMs: number;
   /** The clairvoyant planner's time for every second, ms. */
   readonly clairvoyantMs: number;
   /** Time of the first plan, of either, ms. */
@@ -22,6 +26,8 @@ export interface ReplayOptions {
 /** For every second: images per second of three planners. */
 export interface Replayed {
   readonly adaptive: readonly number[];
+  /** Of the adaptive planner, in force in each second. */
+  readonly plans: readonly WorkPlan[];
   readonly clairvoyant: readonly number[];
   /** The first plan, kept. */
   readonly fixed: readonly number[];
@@ -32,7 +38,7 @@ export interface Replayed {
 }
 
 export async function replay(scenario: Scenario, options: ReplayOptions): Promise<Replayed> {
-  const { budgetMs, clairvoyantMs, firstMs, now = () => performance.now() } = options;
+  const { budgetMs, backgroundMs, clairvoyantMs, firstMs, now = () => performance.now() } = options;
   const trace = scenario.trace_mbps ?? [];
   const seconds = Math.min(options.seconds, (trace[0]?.length ?? 0) - 1);
   const base = taskOf(zooWorkload(scenario.model), scenario.cluster);
@@ -44,7 +50,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
     },
   });
   const start = { budgetMs: firstMs, seed: 1, now };
-  const first = await createPlanner('auto').plan(at(0), start);
+  const first = await auto(at(0), start);
   const adapter = new Adapter(at(0), first.plan, { budgetMs, now });
   const seer = new Adapter(at(0), first.plan, {
     budgetMs: clairvoyantMs,
@@ -55,6 +61,7 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
     now,
   });
   const adaptive: number[] = [];
+  const plans: WorkPlan[] = [];
   const clairvoyant: number[] = [];
   const fixed: number[] = [];
   const planMs: number[] = [];
@@ -70,10 +77,16 @@ export async function replay(scenario: Scenario, options: ReplayOptions): Promis
     const truth = at(second);
     judge = simulator(truth, judge);
     adaptive.push(1000 / judge.latency(adapter.plan));
+    plans.push(adapter.plan);
     fixed.push(1000 / judge.latency(first.plan));
     // It may take over any plan of the other, so it is never the worse one.
     seer.offer(adapter.plan);
+    if (backgroundMs > 0) {
+      const more = { budgetMs: backgroundMs, seed: second, now };
+      adapter.offer((await auto(at(second - 1), { ...more, start: [adapter.plan] })).plan);
+      seer.offer((await auto(truth, { ...more, start: [seer.plan] })).plan);
+    }
     clairvoyant.push(1000 / seer.adapt(truth).latencyMs);
   }
-  return { adaptive, clairvoyant, fixed, planMs, evaluations, adoptions };
+  return { adaptive, plans, clairvoyant, fixed, planMs, evaluations, adoptions };
 }

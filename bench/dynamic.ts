@@ -11,6 +11,7 @@ const { values, positionals } = parseArgs({
   options: {
     seconds: { type: 'string', default: '120' },
     budget: { type: 'string', default: '80' },
+    background: { type: 'string', default: '800' },
     clairvoyant: { type: 'string', default: '300' },
     first: { type: 'string', default: '2000' },
     filter: { type: 'string', default: '' },
@@ -19,7 +20,7 @@ const { values, positionals } = parseArgs({
 const [file] = positionals;
 if (file === undefined) {
   console.error(
-    'usage: npm run bench -- dynamic FILE [--seconds 120] [--budget 80] [--clairvoyant 300] [--first 2000] [--filter TEXT]\n' +
+    'usage: npm run bench -- dynamic FILE [--seconds 120] [--budget 80] [--background 800] [--clairvoyant 300] [--first 2000] [--filter TEXT]\n' +
       'FILE holds scenarios with trace_mbps, a rate for every device and second; times in ms',
   );
   process.exit(2);
@@ -36,6 +37,7 @@ if (scenarios.length === 0) {
 const options = {
   seconds: Number(values.seconds),
   budgetMs: Number(values.budget),
+  backgroundMs: Number(values.background),
   clairvoyantMs: Number(values.clairvoyant),
   firstMs: Number(values.first),
 };
@@ -45,7 +47,7 @@ const ratio = ({ adaptive, clairvoyant }: Replayed): number =>
 const percent = (share: number): string => `${(100 * share).toFixed(2)} %`;
 
 console.log(
-  `${cpus()[0]?.model ?? 'processor unknown'}, one thread; ${options.budgetMs} ms a re-planning, the clairvoyant planner ${options.clairvoyantMs} ms`,
+  `${cpus()[0]?.model ?? 'processor unknown'}, one thread; ${options.budgetMs} ms a re-planning, ${options.backgroundMs} ms in the background before the next one, the clairvoyant planner ${options.clairvoyantMs} ms`,
 );
 const all: Replayed[] = [];
 for (const scenario of scenarios) {

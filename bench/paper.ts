@@ -57,6 +57,7 @@ const all: Readonly<Record<keyof Results, () => Promise<unknown>>> = {
     const options = {
       seconds: quick ? 20 : 60,
       budgetMs: 80,
+      backgroundMs: quick ? 200 : 800,
       clairvoyantMs: quick ? 200 : 400,
       firstMs: budgets.planMs,
       now: processorMs,

@@ -16,7 +16,6 @@ import {
   taskOf,
   toPlan,
 } from '@distredge/core';
-import { Adapter, createPlanner } from '@distredge/planner';
 import { sleepUntil } from '@distredge/runtime';
 import { replay } from '../_replay.js';
 import { mean, processorMs, zooWorkload } from '../_workloads.js';
@@ -24,9 +23,7 @@ import { chooseDilation } from './dilation.js';
 import { Session, type SessionOptions } from './session.js';
 
 /** As `npm run bench -- dynamic` plans, but by processor time: other programs do not make plans worse. */
-const BUDGET_MS = 80;
-const CLAIRVOYANT_MS = 300;
-const FIRST_MS = 2000;
+const TIMES = { budgetMs: 80, backgroundMs: 800, clairvoyantMs: 300, firstMs: 2000 };
 /** By how much slower than for single images: here the mean counts, with every image that something disturbed. */
 const SLOWER = 2;
 /** Every plan is loaded on all its devices: more need more memory than most machines have. */
@@ -49,13 +46,6 @@ export interface DynamicMeasured {
   readonly difference: number;
 }
 
-interface Sequence {
-  readonly plans: readonly Plan[];
-  /** For every second, index of the plan that is in force. */
-  readonly inForce: readonly number[];
-  readonly predictedIps: readonly number[];
-}
-
 export async function measureDynamic(
   scenario: Scenario,
   seconds: number,
@@ -75,9 +65,8 @@ export async function measureDynamic(
     },
   });
   tell('plans');
-  const { plans, inForce, predictedIps } = await sequenceOf(at, length);
-  const times = { budgetMs: BUDGET_MS, clairvoyantMs: CLAIRVOYANT_MS, firstMs: FIRST_MS, now: processorMs };
-  const { clairvoyant } = await replay(scenario, { seconds: length, ...times });
+  const replayed = await replay(scenario, { seconds: length, ...TIMES, now: processorMs });
+  const { plans, inForce } = distinct(replayed.plans.map((plan) => toPlan(task.workload, plan, task.costs.length)));
   const session = await Session.open({ cluster, model, task }, options);
   opened(session);
   const chosen = plans.map((plan) => chooseDilation(simulator(task).run(fromPlan(task.workload, plan))));
@@ -108,33 +97,24 @@ export async function measureDynamic(
     switches: inForce.filter((plan, index) => index > 0 && plan !== inForce[index - 1]).length,
     dilation,
     measuredIps,
-    predictedIps,
-    clairvoyantIps: clairvoyant,
-    ofClairvoyant: mean(measuredIps.map((ips, index) => ips / (clairvoyant[index] as number))),
+    predictedIps: replayed.adaptive,
+    clairvoyantIps: replayed.clairvoyant,
+    ofClairvoyant: mean(measuredIps.map((ips, index) => ips / (replayed.clairvoyant[index] as number))),
     images: streamed.images.length,
     difference: Math.max(difference, streamed.difference),
   };
 }
 
-/** The plans in force in seconds 1 … length, each chosen from the rates of the second before. */
-async function sequenceOf(at: (second: number) => PlanningTask, length: number): Promise<Sequence> {
-  const start = { budgetMs: FIRST_MS, seed: 1, now: processorMs };
-  const first = await createPlanner('auto').plan(at(0), start);
-  const adapter = new Adapter(at(0), first.plan, { budgetMs: BUDGET_MS, now: processorMs });
+/** Distinct plans, and which of them is in force in seconds 1, 2 … */
+function distinct(all: readonly Plan[]): { readonly plans: readonly Plan[]; readonly inForce: readonly number[] } {
   const known = new Map<string, number>();
   const plans: Plan[] = [];
-  const inForce: number[] = [];
-  const predictedIps: number[] = [];
-  for (let second = 1; second <= length; second++) {
-    adapter.adapt(at(second - 1));
-    const truth = at(second);
-    const plan = toPlan(truth.workload, adapter.plan, truth.costs.length);
+  const inForce = all.map((plan) => {
     const key = JSON.stringify(plan);
     const index = known.get(key) ?? plans.push(plan) - 1;
     known.set(key, index);
-    inForce.push(index);
-    predictedIps.push(1000 / simulator(truth).latency(fromPlan(truth.workload, plan)));
-  }
+    return index;
+  });
   if (plans.length > MAX_PLANS) {
     throw new DistrEdgeError('USAGE', 'these seconds take more plans than can be loaded at once', {
       expected: `at most ${MAX_PLANS} plans`,
@@ -142,7 +122,7 @@ async function sequenceOf(at: (second: number) => PlanningTask, length: number):
       hint: 'measure fewer seconds',
     });
   }
-  return { plans, inForce, predictedIps };
+  return { plans, inForce };
 }
 
 /** Images in each second of the model; one that spans two counts for both by its share. */

@@ -45,6 +45,8 @@ const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
 const DEFAULT_BUDGET = 3;
 /** What a search that goes on takes each time, as a share of the first one. */
 const AGAIN = 0.3;
+/** So often a search for classical plans begins anew, by chance elsewhere: what it ends in depends on that more than on its length. */
+const CLASSICAL_TIMES = 4;
 /** A stretch of that length that made the plan faster by less than this share was the last one … */
 const WORTH = 0.003;
 /** … unless fewer plans than this have been simulated: a machine that is slow or busy has hardly begun. */
@@ -168,15 +170,22 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
       }
     }
   };
-  const rounds = form.classical ? CLASSICAL_ROUNDS : ROUNDS;
-  await search(rounds, first);
-  let end = first;
-  while (end < 1 && evaluator.done < 1) {
-    const before = evaluator.bestMs;
-    end = Math.min(1, end + AGAIN * first);
-    await search(MORE_ROUNDS, end);
-    const least = form.classical ? LEAST_CLASSICAL_PLANS : LEAST_PLANS;
-    if (evaluator.bestMs > before * (1 - WORTH) && evaluator.evaluations >= least) break;
+  const [rounds, times, least] = form.classical
+    ? [CLASSICAL_ROUNDS, CLASSICAL_TIMES, LEAST_CLASSICAL_PLANS]
+    : [ROUNDS, 1, LEAST_PLANS];
+  const begin = pool;
+  let end = 0;
+  for (let time = 0; time < times && end < 1; time++) {
+    pool = begin;
+    end = Math.min(1, end + first);
+    await search(rounds, end);
+    while (end < 1 && evaluator.done < 1) {
+      const before = Math.min(...pool.map(({ cost }) => cost));
+      end = Math.min(1, end + AGAIN * first);
+      await search(MORE_ROUNDS, end);
+      const after = Math.min(...pool.map(({ cost }) => cost));
+      if (after > before * (1 - WORTH) && evaluator.evaluations >= least) break;
+    }
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
   return {

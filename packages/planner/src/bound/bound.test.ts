@@ -96,6 +96,22 @@ describe('the lower bound', () => {
   });
 });
 
+describe('the lower bound where results are large', () => {
+  const net = new Net(40);
+  net.layer({ channels: 12 });
+  const workload = net.workload([1]);
+  const fast = [{ rate: 1e7 }, { rate: 1e7 }];
+
+  it.each(['switched', 'shared'] as const)('is their way back, next to nothing else: %s', async (medium) => {
+    const task = taskOn(workload, fast, { mbps: 1, latencyMs: 40, medium });
+    const { ms, reason } = await lowerBound(task);
+    const { latencyMs } = await auto(task, { maxEvaluations: 3000 });
+    expect(reason).toBe('way of the results');
+    expect(latencyMs).toBeGreaterThanOrEqual(ms);
+    expect(latencyMs).toBeLessThan(1.1 * ms);
+  });
+});
+
 describe('rows that can be computed from some rows of the input', () => {
   it('a 3-row window at the edge needs two for its first row, one more for each other', () => {
     const net = new Net(6);

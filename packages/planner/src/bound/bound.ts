@@ -9,20 +9,22 @@
  * - **what follows** (`following.ts`): whatever a result is made from is computed, and sent, so much before the end as the ops
  *   take that must come behind it.
  *
- * On top come what must follow in turn: the head, and the result on its way back.
+ * On top come what must follow in turn: the head, and the result on its way back. Tensors that the requester wants are large for some
+ * networks: their way back, behind what they are made from, is a bound of its own (`serial.ts`), and the larger one counts.
  */
 import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
 import { nowMs } from '../clock.js';
 import { BYTES_PER_MS } from '../units.js';
+import { type Arrival, arrivalOf } from './arrival.js';
 import { behindMs, followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
 import { computableRows, fewestRead, hasGaps } from './reach.js';
-import { chainMs, headMs, resultMs } from './serial.js';
+import { chainMs, headMs, lastRowMs, resultMs, returnedMs } from './serial.js';
 
 export interface LowerBound {
   readonly ms: number;
   /** What holds it up, for people. */
-  readonly reason: 'arrival of the input' | 'work of the devices';
+  readonly reason: 'arrival of the input' | 'work of the devices' | 'way of the results';
 }
 
 export interface BoundOptions {
@@ -50,10 +52,10 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
   const input = largestInput(workload);
   const needed = neededRows(workload);
   const arrival = arrivalOf(task, input, needed[input] ?? 0);
-  const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : 0;
+  const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : lastRowMs(task, arrival);
   const chain = chainMs(task, input);
   const { windows = windowsFor(classes.length * workload.ops.length), seconds = 5 } = options;
-  const given = { input, arrival, needed };
+  const given = { arrival, needed };
   const began = nowMs();
   const { tail: first, last } = await fluid(task, classes, given, { windows, behind: 0, seconds });
   const tookS = (nowMs() - began) / 1000;
@@ -65,7 +67,10 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
           (await fluid(task, classes, given, { windows, behind: windows - 1, seconds: seconds - tookS })).tail,
         )
       : first;
-  const ms = (last + Math.max(tail, chain) + after) * SAFETY;
+  const computedMs = last + Math.max(tail, chain) + after;
+  const returned = returnedMs(task, arrival);
+  const ms = Math.max(computedMs, returned) * SAFETY;
+  if (returned > computedMs) return { ms, reason: 'way of the results' };
   const whenArrived = arrival.latencyMs + arrival.totalMs;
   return { ms, reason: whenArrived > ms / 2 ? 'arrival of the input' : 'work of the devices' };
 }
@@ -103,23 +108,6 @@ function classesOf({ costs, network }: PlanningTask): DeviceClass[] {
   return classes;
 }
 
-interface Arrival {
-  readonly latencyMs: number;
-  /** Fastest time per input row on the requester's uplink. */
-  readonly rowMs: number;
-  readonly totalMs: number;
-  readonly rows: number;
-}
-
-/** @param rows of the input that are needed: others are not sent */
-function arrivalOf({ workload, network }: PlanningTask, input: number, rows: number): Arrival {
-  const { bytesPerRow = 0 } = workload.tensors[input] ?? {};
-  const mbps = Math.min(network.requester.mbps, Math.max(...network.devices.map((link) => link.mbps)));
-  const rowMs = bytesPerRow / (mbps * BYTES_PER_MS);
-  const latencyMs = Math.min(...network.devices.map((link) => Math.max(link.latencyMs, network.requester.latencyMs)));
-  return { latencyMs, rowMs, rows, totalMs: rows * rowMs };
-}
-
 /** Windows for a programme of so many device classes × ops: large ones would take tens of seconds with many. */
 function windowsFor(size: number): number {
   return size <= 100 ? 4 : size <= 400 ? 3 : size <= 1200 ? 2 : 1;
@@ -128,12 +116,12 @@ function windowsFor(size: number): number {
 async function fluid(
   task: PlanningTask,
   classes: readonly DeviceClass[],
-  { input, arrival, needed }: { readonly input: number; readonly arrival: Arrival; readonly needed: readonly number[] },
+  { arrival, needed }: { readonly arrival: Arrival; readonly needed: readonly number[] },
   { windows, behind: cutsBehind, seconds }: Required<BoundOptions> & { readonly behind: number },
 ): Promise<{ last: number; tail: number }> {
   const { workload, network } = task;
   const { ops, tensors } = workload;
-  const tables = computableRows(workload, input);
+  const tables = computableRows(workload, arrival.input);
   // Windows end when r rows have arrived: nothing that needs an r + 1st can have begun.
   const arrived = [
     ...new Set(Array.from({ length: windows }, (_, w) => Math.floor(((arrival.rows - 1) * (w + 1)) / windows))),

@@ -1,8 +1,9 @@
-/** What must happen in turn, whatever the plan: ops behind the last row of the input, the head, the way of its result. */
-import type { PlanningTask } from '@distredge/core';
+/** What must happen in turn, whatever the plan: ops behind the last row of the input, the head, the way of the results. */
+import type { PlanningTask, Workload } from '@distredge/core';
 import { BYTES_PER_MS } from '../units.js';
-import { leastMs } from './following.js';
-import { readsAll } from './reach.js';
+import type { Arrival } from './arrival.js';
+import { followingMs, leastMs } from './following.js';
+import { computableRows, readsAll } from './reach.js';
 
 /** Least time from when the last op is done to when the requester has the head's result. */
 export function resultMs({ workload, network }: PlanningTask): number {
@@ -62,4 +63,37 @@ export function chainMs({ workload, costs }: PlanningTask, input: number): numbe
   }
   const ends = [...workload.outputs, ...(workload.head?.reads ?? [])];
   return Math.max(0, ...ends.map((tensor) => until.get(tensor) ?? 0));
+}
+
+/** Least time from when the last op is done to when the requester has its last row, where it wants tensors, not a head's result. */
+export function lastRowMs({ workload: { outputs, tensors } }: PlanningTask, { mbps, latencyMs }: Arrival): number {
+  return latencyMs + Math.min(...outputs.map((tensor) => (tensors[tensor]?.bytesPerRow ?? 0) / (mbps * BYTES_PER_MS)));
+}
+
+/**
+ * Least latency of a plan whose requester wants tensors, not a head's result. Whatever rows of the input have arrived, r of them: the
+ * rows of the results that r rows do not suffice for leave after the next one has arrived and been computed with, all on the
+ * requester's link. On a shared medium the rest of the input is in their way too.
+ */
+export function returnedMs(task: PlanningTask, arrival: Arrival): number {
+  const { workload, network } = task;
+  const { ops, tensors, outputs } = workload;
+  const made = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
+  const tables = computableRows(workload, arrival.input);
+  const computeMs = followingMs(task).tensors[arrival.input] ?? 0;
+  const bytesPerMs = arrival.mbps * BYTES_PER_MS;
+  let most = 0;
+  for (let r = 0; r < arrival.rows; r++) {
+    let bytes = 0;
+    for (const tensor of outputs) {
+      const { rows, bytesPerRow } = tensors[tensor] as Workload['tensors'][number];
+      const table = tables[made.get(tensor) ?? -1];
+      if (table !== undefined) bytes += (rows - (table[r] ?? rows)) * bytesPerRow;
+    }
+    if (bytes === 0) break;
+    const inputMs = network.medium === 'shared' ? (arrival.rows - r - 1) * arrival.rowMs : 0;
+    const beforeMs = Math.max(arrival.latencyMs + computeMs, inputMs);
+    most = Math.max(most, (r + 1) * arrival.rowMs + beforeMs + bytes / bytesPerMs + arrival.latencyMs);
+  }
+  return most;
 }
