@@ -18,6 +18,8 @@ The last device's link is slowed down, and everything up to the first image on a
   --times N       changes that are measured (5)
   --from MBPS     rate of all links (200)
   --to MBPS       rate that the last device's link falls to (20)
+  --calm SECONDS  before each change, for so long nothing but images (6): a plan that is being made or prepared for what was before
+                  the change would be measured with it
   --verbose       print every event around each change
 MODEL is zoo:NAME or a file (zoo:resnet50).`;
 
@@ -33,26 +35,24 @@ const { values, positionals } = parseArgs({
     times: { type: 'string', default: '5' },
     from: { type: 'string', default: '200' },
     to: { type: 'string', default: '20' },
+    calm: { type: 'string', default: '6' },
   },
 });
 const [model = 'zoo:resnet50'] = positionals;
-const [devices, times, from, to] = [values.devices, values.times, values.from, values.to].map(Number) as [
-  number,
-  number,
-  number,
-  number,
-];
+const [devices, times, from, to, calmS] = [values.devices, values.times, values.from, values.to, values.calm].map(
+  Number,
+) as [number, number, number, number, number];
 if (values.help === true) {
   console.log(HELP);
   process.exit(0);
 }
 const lack = missing();
-if (lack !== undefined || ![devices, times, from, to].every((value) => value > 0) || devices < 2) {
+if (lack !== undefined || ![devices, times, from, to, calmS].every((value) => value > 0) || devices < 2) {
   console.error(lack === undefined ? HELP : `error: the testbed needs ${lack}`);
   process.exit(2);
 }
 
-/** Images before a change, with nothing else between them, so that the plan's usual times are known. */
+/** Images before a change, at least, with nothing else between them, so that the plan's usual times are known. */
 const CALM_IMAGES = 15;
 /** Of images that are done later than this only the last one is shown. */
 const SHOWN_MS = 3000;
@@ -104,7 +104,8 @@ async function once(controller: ClusterMember, change: () => Promise<void>): Pro
   const end = Date.now() + PATIENCE_MS;
   const calm = (): boolean => {
     const plan = plans().at(-1);
-    const last = controller.lines.slice(-CALM_IMAGES);
+    const since = Date.now() - 1000 * calmS;
+    const last = controller.lines.filter(({ at }, line) => at > since || line >= controller.lines.length - CALM_IMAGES);
     return (
       plan !== undefined &&
       usesAll(plan) &&

@@ -51,6 +51,18 @@ describe('drift', () => {
     expect(told(feed(watch(), 4, 1300, [40, 1250]))).toEqual([]);
   });
 
+  it('while devices are busy with something else is told after two images that take very much longer than before', () => {
+    const watch = new DriftWatch([40, 60], 100, { window: 3 });
+    const disturbed = (totalMs: number, computeMs = [40, 60]) => watch.addDisturbed({ totalMs, computeMs });
+    expect([disturbed(300), disturbed(300), disturbed(900)]).toEqual([undefined, undefined, undefined]);
+    expect(disturbed(800)).toBe(8);
+    // Then it begins anew; what devices compute may explain it.
+    expect([disturbed(800), disturbed(900, [40, 700])]).toEqual([undefined, undefined]);
+    feed(watch, 3, 200, [40, 60]);
+    expect([disturbed(700), disturbed(700)]).toEqual([undefined, undefined]);
+    expect([disturbed(1000), disturbed(1000)]).toEqual([undefined, 5]);
+  });
+
   it('may be of both at once', () => {
     const [change] = told(feed(new DriftWatch([40, 60], 100, { window: 3 }), 3, 900, [40, 120]));
     expect([change?.factors.get(1), (change?.network ?? 0) > 2]).toEqual([2, true]);

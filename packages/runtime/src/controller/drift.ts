@@ -58,6 +58,8 @@ export class DriftWatch {
   readonly #leastMs: number;
   #samples: DriftSample[] = [];
   #usual: DriftSample | undefined;
+  /** The last images while devices were busy with something else. */
+  #disturbed: DriftSample[] = [];
   /** How much slower than usual the last images were, one factor each. */
   #slow: number[] = [];
 
@@ -76,6 +78,7 @@ export class DriftWatch {
   /** Takes one image's times, and judges the last few. After a change was told, the samples start anew. */
   add(sample: DriftSample): Drift {
     this.#samples.push(sample);
+    this.#disturbed = [];
     const sudden = this.#sudden(sample);
     const factors = new Map<number, number>();
     if (this.#samples.length < this.#window && !this.#veryFarOff()) return { factors, network: undefined, sudden };
@@ -94,9 +97,24 @@ export class DriftWatch {
     return { factors, network, sudden: network === undefined ? sudden : undefined };
   }
 
+  /**
+   * Takes the times of one image while devices were busy with something else. What is slower then may have any reason; only where a few
+   * images in a row take very many times as long as before, or as predicted, returns how many times.
+   */
+  addDisturbed(sample: DriftSample): number | undefined {
+    this.#disturbed = [...this.#disturbed, sample].slice(-FEW);
+    if (this.#disturbed.length < FEW) return undefined;
+    const ratios = this.#disturbed.map((one) => this.#timesAsLong(one));
+    const least = Math.min(...ratios);
+    if (least <= VERY_FAR_OFF) return undefined;
+    this.restart();
+    return least;
+  }
+
   /** Forgets what was usual: it is something else from now on. */
   restart(): void {
     this.#samples = [];
+    this.#disturbed = [];
     this.#slow = [];
     this.#usual = undefined;
   }
@@ -104,11 +122,14 @@ export class DriftWatch {
   /** Whether the images of a new plan so far took very much longer than predicted, all of them, whatever devices computed. */
   #veryFarOff(): boolean {
     if (this.#usual !== undefined || this.#samples.length < FEW) return false;
-    const least = VERY_FAR_OFF * Math.max(this.#predictedMs, this.#leastMs);
-    return this.#samples.every(({ totalMs, computeMs }) => {
-      const slowerMs = Math.max(0, ...this.#computeMs.map((predicted, device) => (computeMs[device] ?? 0) - predicted));
-      return totalMs - slowerMs > least;
-    });
+    return this.#samples.every((sample) => this.#timesAsLong(sample) > VERY_FAR_OFF);
+  }
+
+  /** How many times as long as usual, or as predicted, an image took, what devices computed longer taken off. */
+  #timesAsLong({ totalMs, computeMs }: DriftSample): number {
+    const usual = this.#usual ?? { totalMs: this.#predictedMs, computeMs: this.#computeMs };
+    const slowerMs = Math.max(0, ...computeMs.map((ms, device) => ms - (usual.computeMs[device] ?? 0)));
+    return (totalMs - slowerMs) / Math.max(usual.totalMs, this.#leastMs);
   }
 
   #middle(): DriftSample {

@@ -2,9 +2,20 @@
 import { DistrEdgeError } from '@distredge/core';
 import { afterEach, describe, expect, it } from 'vitest';
 import { until } from '../fixtures.js';
+import { createTcpTransport } from '../link/tcp.js';
 import type { Context } from './context.js';
 import type { PlanFunction } from './contract.js';
-import { all, byRule, controllerScenes, held, inputs, rows, SERVED, shared } from './controller-scene.js';
+import {
+  all,
+  byRule,
+  controllerScenes,
+  type DeviceTricks,
+  held,
+  inputs,
+  rows,
+  SERVED,
+  shared,
+} from './controller-scene.js';
 import type { ControllerEvent, PlanReason } from './events.js';
 import type { Generations } from './generations.js';
 import { Replanning } from './replanning.js';
@@ -18,16 +29,16 @@ afterEach(() => {
 });
 
 /** What makes plans, alone, in a cluster of two devices with a plan in force that has one of them compute everything. */
-async function alone(plan: PlanFunction) {
+async function alone(plan: PlanFunction, tricks: DeviceTricks = {}) {
   const controller = await scene().control({ standbys: 0 });
   await scene().device(controller, 'a', 1);
-  await scene().device(controller, 'b', 2);
+  await scene().device(controller, 'b', 2, tricks);
   await controller.ready(2, 20_000);
   const suspects = new Set<string>();
   const told: ControllerEvent[] = [];
   const problems: unknown[] = [];
   const context = {
-    options: { plan },
+    options: { plan, transport: createTcpTransport() },
     model: SERVED,
     registry: controller.registry,
     suspects,
@@ -36,15 +47,16 @@ async function alone(plan: PlanFunction) {
     problem: (error: unknown) => problems.push(error),
     wake: () => undefined,
   } as unknown as Context;
+  const pace = new Map<string, number>();
   const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
   const replanning = new Replanning(context, {
     generations: { current: { facts, supersede: () => undefined }, count: 1 } as unknown as Generations,
     standbys: { best: () => undefined, yield: () => undefined, yieldSearch: () => undefined } as unknown as Standbys,
-    pace: new Map(),
+    pace,
     suspect: () => undefined,
     kept: () => undefined,
   });
-  return { replanning, suspects, told, problems };
+  return { pace, replanning, suspects, told, problems };
 }
 
 describe('planning anew', () => {
@@ -108,6 +120,21 @@ describe('planning anew', () => {
     expect(problems).toEqual([]);
     expect(told).toMatchObject([{ type: 'kept' }]);
     expect(replanning.holdMs).toBe(0);
+  });
+
+  it('gives up preparing a plan that is no better any more', async () => {
+    const hold = held();
+    const { pace, replanning, told, problems } = await alone(byRule, { mischief: hold.mischief });
+    hold.on = true;
+    replanning.need('measured');
+    await until(() => hold.waiting);
+    pace.set('b', 1000);
+    replanning.need('drift');
+    // The next one is not worth it either.
+    await until(() => !replanning.busy && told.length > 0, 3000);
+    expect(told).toMatchObject([{ type: 'kept' }]);
+    expect(problems).toEqual([]);
+    hold.go();
   });
 
   it('does not wait for a plan that is being prepared on a device that has failed meanwhile', async () => {

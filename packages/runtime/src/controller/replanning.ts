@@ -2,7 +2,7 @@
  * Makes plans when they are due, one at a time, in the background: asks the planner, holds its plan against the one in force, has it
  * prepared on its devices, and switches. What cannot be planned or prepared is tried again after a while.
  */
-import { compile, type PlanSimulator, type SimulatedRun, simulator, toPlan } from '@distredge/core';
+import { compile, type PlanSimulator, type SimulatedRun, simulator, toPlan, type WorkPlan } from '@distredge/core';
 import { type Cluster, tryConnect } from '../requester.js';
 import type { Context } from './context.js';
 import type { PlanReason } from './events.js';
@@ -57,7 +57,14 @@ export class Replanning {
   #failures = 0;
   #retry: NodeJS.Timeout | undefined;
   /** The plan that is being prepared: loading models may keep its devices from saying that they are there. */
-  #preparing: { readonly ids: ReadonlySet<string>; readonly stop: AbortController } | undefined;
+  #preparing:
+    | {
+        readonly work: WorkPlan;
+        readonly asked: Asked;
+        readonly ids: ReadonlySet<string>;
+        readonly stop: AbortController;
+      }
+    | undefined;
   /** What came of plans that stood by. */
   readonly #stoodBy = new WeakMap<Cluster, Generation>();
   #hold = false;
@@ -102,6 +109,7 @@ export class Replanning {
     const { generations } = this.#terms;
     if (generations.current === undefined || sudden) this.#standInFor(model, reason, since);
     this.#due ??= { reason, since };
+    this.#reconsider(model);
     this.#makeRoom(reason);
     this.#adapting ??= this.#adapt(model).finally(() => {
       this.#adapting = undefined;
@@ -109,6 +117,24 @@ export class Replanning {
       if (this.#due !== undefined) this.need(this.#due.reason);
       this.#context.wake();
     });
+  }
+
+  /** Gives up a plan that is being prepared where it is no better than the one in force by what is known by now. */
+  #reconsider(model: ServedModel): void {
+    const running = this.#terms.generations.current;
+    if (this.#preparing === undefined || running === undefined) return;
+    const { work, asked, stop } = this.#preparing;
+    try {
+      const now = askedOf(model, this.#context.registry, this.#context.suspects, this.#terms.pace);
+      if (now === undefined) return;
+      const before = moved(running.facts.work, running.facts.ids, now.ids);
+      const next = moved(work, asked.ids, now.ids);
+      if (before === undefined || next === undefined) return;
+      const judge = simulator(now.task);
+      if (!(judge.latency(next) < judge.latency(before) * this.#margin)) stop.abort();
+    } catch (error) {
+      this.#context.problem(error);
+    }
   }
 
   /**
@@ -251,7 +277,8 @@ export class Replanning {
     standbys.yield();
     const program = compile(model.graph, plan, model.analysis);
     const stop = new AbortController();
-    this.#preparing = { ids: new Set(program.steps.map(({ device }) => asked.ids[device] ?? '')), stop };
+    const used = new Set(program.steps.map(({ device }) => asked.ids[device] ?? ''));
+    this.#preparing = { work, asked, ids: used, stop };
     const attempt = await tryConnect(program, {
       transport,
       addresses: asked.addresses,

@@ -3,6 +3,7 @@
  * how fast devices truly compute, what links truly carry, and that another plan is due.
  */
 import type { SimulatedRun } from '@distredge/core';
+import type { RunTrace } from '../run-timeline.js';
 import type { Context } from './context.js';
 import { DriftWatch } from './drift.js';
 import type { PlanReason } from './events.js';
@@ -23,6 +24,8 @@ const FORGIVEN = 0.05;
 const SETTLED_MS = 2000;
 /** A device that takes so many times as long as it did is to be left at once. */
 const MUCH_SLOWER = 2;
+/** So many images in a row that are much slower are no chance. */
+const FEW_SLOW = 2;
 /** An image is looked at before it ends when it has taken so many times as long as usual, and so many ms more. */
 const SUSPICIOUS = 1.25;
 const LEAST_LATE_MS = 5;
@@ -149,7 +152,7 @@ export class Watching {
     context.directory.suppose(reports);
     const factor = progress.elapsedMs / expectedMs;
     this.#planning.need('drift', true);
-    await this.#ask(generation, factor, performance.now() - this.#linksLookedAt >= AGAIN_MS);
+    await this.#ask(generation, factor, { measures: performance.now() - this.#linksLookedAt >= AGAIN_MS });
     return true;
   }
 
@@ -168,7 +171,11 @@ export class Watching {
     if (this.#imagesSinceTrace.length > MOST_TIMES) this.#imagesSinceTrace.shift();
     const now = performance.now();
     const watch = this.#watch;
-    if (watch?.generation !== generation || this.#planning.loading()) return;
+    if (watch?.generation !== generation) return;
+    if (this.#planning.loading()) {
+      if (generation.inFlight === 0) void this.#lookAtDisturbed(generation);
+      return;
+    }
     const slower = watch.rhythm.add(now, generation.inFlight > 0);
     if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
     if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
@@ -176,15 +183,27 @@ export class Watching {
     void this.#lookAt(generation);
   }
 
-  /** Has the links measured that may be why images take so many times as long. */
-  async #ask(generation: Generation, factor: number, measures = true): Promise<void> {
+  /** Has the links measured that may be why images take so many times as long. `blind`: nothing else says which of them it is. */
+  async #ask(generation: Generation, factor: number, { measures = true, blind = false } = {}): Promise<void> {
     if (measures) this.#linksLookedAt = performance.now();
     this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
     if (!measures) return;
-    // Measuring would only hold a plan up that is being prepared.
-    await this.#planning.settled(SETTLED_MS);
-    if ((await this.#links.measure('all')).measured > 0) this.#planning.need('measured');
+    // Measuring would only hold a plan up that is being prepared for what is known already.
+    if (!blind) await this.#planning.settled(SETTLED_MS);
+    const { measured } = await this.#links.measure('all');
+    if (measured > 0) this.#planning.need(blind ? 'drift' : 'measured', blind);
     this.#linksLookedAt = performance.now();
+  }
+
+  /** Looks at an image that was done while a plan that is to stand by was being loaded. */
+  async #lookAtDisturbed(generation: Generation): Promise<void> {
+    const trace = await generation.trace();
+    const watch = this.#watch;
+    if (trace === undefined || watch?.generation !== generation || this.#context.closed) return;
+    const computeMs = computeMsOf(trace, generation);
+    const factor = watch.drift.addDisturbed({ totalMs: trace.totalMs, computeMs });
+    if (factor === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
+    await this.#ask(generation, factor, { blind: true });
   }
 
   async #lookAt(generation: Generation): Promise<void> {
@@ -192,12 +211,8 @@ export class Watching {
     const trace = await generation.trace();
     const watch = this.#watch;
     if (trace === undefined || watch?.generation !== generation || context.closed) return;
-    const { ids, number, cluster, predicted } = generation.facts;
-    const computeMs = new Array<number>(ids.length).fill(0);
-    for (const { step, start, end } of trace.steps) {
-      const device = cluster.program.steps[step]?.device ?? -1;
-      if (device >= 0) computeMs[device] = (computeMs[device] ?? 0) + end - start;
-    }
+    const { ids, number, predicted } = generation.facts;
+    const computeMs = computeMsOf(trace, generation);
     context.directory.tell('telemetry', {
       version: MESSAGE_VERSION,
       at: Date.now(),
@@ -227,14 +242,25 @@ export class Watching {
     // Links that became faster can wait until they are measured.
     const slower = (network ?? sudden?.factor ?? 1) > 1;
     const reports = slower ? this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower')) : [];
-    // One slow image may be anything, unless its rows tell which link it was.
-    const factor = network ?? (reports.length > 0 ? sudden?.factor : undefined);
+    // One slow image may be anything, unless its rows tell which link it was; a few that are much slower had better be looked into.
+    const slow = sudden !== undefined && sudden.images >= FEW_SLOW && sudden.factor >= MUCH_SLOWER;
+    const factor = network ?? (reports.length > 0 || slow ? sudden?.factor : undefined);
     if (factor === undefined) return;
     watch.drift.restart();
     if (reports.length > 0) {
       context.directory.suppose(reports);
       this.#planning.need('drift', true);
     }
-    await this.#ask(generation, factor);
+    await this.#ask(generation, factor, { blind: reports.length === 0 && factor >= MUCH_SLOWER });
   }
+}
+
+/** By device, what it computed for an image, in ms. */
+function computeMsOf({ steps }: RunTrace, { facts: { ids, cluster } }: Generation): number[] {
+  const computeMs = new Array<number>(ids.length).fill(0);
+  for (const { step, start, end } of steps) {
+    const device = cluster.program.steps[step]?.device ?? -1;
+    if (device >= 0) computeMs[device] = (computeMs[device] ?? 0) + end - start;
+  }
+  return computeMs;
 }
