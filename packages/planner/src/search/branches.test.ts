@@ -1,7 +1,7 @@
 import { type PlanningTask, simulator } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { Net, randomTask, taskOn } from '../baselines/fixtures.js';
-import { cutAtBranches, takingTurns } from './branches.js';
+import { cutAtBranches, cutAtResults, takingTurns } from './branches.js';
 import { Geometry } from './geometry.js';
 import type { SearchVolume } from './parts.js';
 import { type PlanForm, toWorkPlan } from './plan-state.js';
@@ -55,6 +55,33 @@ describe('branches', () => {
         [0, 12],
         [12, 24],
       ]);
+  });
+
+  it('that end in results end volumes, as does what those are made from', () => {
+    const net = new Net(24);
+    const trunk = [net.layer(), net.layer(), net.layer(), net.layer()];
+    const results = [net.layer({ reads: [trunk[1] as number] }), net.layer({ reads: [trunk[3] as number] })];
+    const geometry = new Geometry(taskOn(net.workload(results), [{ rate: 1 }, { rate: 1 }]));
+    const cut = cutAtResults(halves(geometry, [5]), geometry);
+    expect(cut.map(({ end }) => end)).toEqual([1, 3, 4, 5]);
+    // Branches that are joined again do not.
+    const joined = new Geometry(forked());
+    const whole = halves(joined, [9]);
+    expect(cutAtResults(whole, joined)).toBe(whole);
+  });
+
+  it('that end in results are among the starts in chunks of their own, where there are any', () => {
+    const net = new Net(40);
+    const trunk = [net.layer(), net.layer()];
+    const result = net.layer({ reads: [trunk[1] as number], channels: 40 });
+    const rest = [net.layer({ reads: [trunk[1] as number] }), net.layer()];
+    const task = taskOn(net.workload([result, rest[1] as number]), [{ rate: 2000 }, { rate: 2000 }], { mbps: 50 });
+    const early = (of: PlanningTask): (readonly number[])[] =>
+      [...starts(new Geometry(of), GENERAL, ALONE)]
+        .filter(({ family }) => family === 'results early')
+        .map(({ state }) => state.volumes.map(({ end }) => end));
+    expect(early(task)).toContainEqual([1, 2, 4]);
+    expect(early(forked())).toEqual([]);
   });
 
   it('take turns, which hides what is exchanged', () => {

@@ -7,15 +7,49 @@ import type { SearchPart, SearchVolume } from './parts.js';
 
 /** The volumes, cut where an op reads nothing of the op before it: there another branch begins. The same value where none does. */
 export function cutAtBranches(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
-  const { ops } = geometry.workload;
-  const begins = (op: number): boolean =>
-    ops[op]?.reads.every(({ tensor }) => geometry.producer[tensor] !== op - 1) === true;
+  return cutBefore(new Set(branches(geometry)), volumes, geometry);
+}
+
+/**
+ * The volumes, cut where a branch begins that ends in a result, and behind what that is made from: then its rows can be on their way back
+ * while the rest is computed. The same value where there is no such branch.
+ */
+export function cutAtResults(volumes: readonly SearchVolume[], geometry: Geometry): readonly SearchVolume[] {
+  const { producer } = geometry;
+  const { ops, outputs } = geometry.workload;
+  const begins = branches(geometry);
+  const cuts = new Set<number>();
+  begins.forEach((begin, i) => {
+    const end = begins[i + 1] ?? ops.length;
+    if (!ops[end - 1]?.outputs.some((tensor) => outputs.includes(tensor))) return;
+    // Another branch joins it: that is the network going on.
+    const joined = ops
+      .slice(begin + 1, end)
+      .some(({ reads }) => reads.some(({ tensor }) => (producer[tensor] ?? -1) < begin));
+    if (joined) return;
+    cuts.add(begin);
+    for (const { tensor } of ops[begin]?.reads ?? []) cuts.add((producer[tensor] as number) + 1);
+  });
+  return cutBefore(cuts, volumes, geometry);
+}
+
+/** The first ops of branches, but for the first branch. */
+function branches({ workload: { ops }, producer }: Geometry): number[] {
+  const begins = ops.map((_, op) => op);
+  return begins.filter((op) => ops[op]?.reads.every(({ tensor }) => producer[tensor] !== op - 1));
+}
+
+function cutBefore(
+  cuts: ReadonlySet<number>,
+  volumes: readonly SearchVolume[],
+  geometry: Geometry,
+): readonly SearchVolume[] {
   const out = volumes.flatMap((volume) => {
     const { start, end, parts } = volume;
     const pieces: SearchVolume[] = [];
     let from = start;
     for (let op = start; op <= end; op++) {
-      if (op < end && !begins(op + 1)) continue;
+      if (op < end && !cuts.has(op + 1)) continue;
       pieces.push(
         op === end && from === start ? volume : { start: from, end: op, parts: scaled(parts, geometry, end, op) },
       );

@@ -4,7 +4,7 @@
  */
 import { lcPssSweep } from '../lc-pss.js';
 import { BYTES_PER_MS } from '../units.js';
-import { cutAtBranches, takingTurns } from './branches.js';
+import { cutAtBranches, cutAtResults, takingTurns } from './branches.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
 import { inChunks, type SearchVolume } from './parts.js';
@@ -30,6 +30,12 @@ const CHUNKS: readonly (readonly [number, number])[] = [
   [4, 4],
   [6, 1],
   [12, 1],
+];
+/** The same where results branch off. */
+const RETURNING: readonly (readonly [number, number])[] = [
+  [2, 3],
+  [3, 4],
+  [4, 6],
 ];
 /** Up to so many ops, volumes may end after any of them; in longer networks at narrow places. */
 const ANY_END = 256;
@@ -162,7 +168,7 @@ interface Choice {
 
 /**
  * Starts for all numbers of devices and several partitions into volumes, the best single devices first. Is told what each costs, if
- * anybody knows, since there is seldom time for all: one plan for every number of devices, then more with those that did best, the
+ * anybody knows, since there is seldom time for all: a plan or a few for every number of devices, then more with those that did best, the
  * partitions that did best first. Of searches side by side each sees which devices do well, and has partitions of its own.
  */
 export function* starts(
@@ -184,8 +190,9 @@ export function* starts(
   const choices: Choice[] = [];
   for (const n of counts(all.length)) {
     const choice = choiceOf(geometry, form, ends, all.slice(0, n), alone);
-    choice.least =
-      (yield shared({ state: stateOf(choice.team.best(), choice), family: `${n} devices` })) ?? choice.least;
+    const probes: Made[] = [{ state: stateOf(choice.team.best(), choice), family: `${n} devices` }];
+    if (!form.classical) probes.push(...returning(geometry, choice));
+    for (const made of probes) choice.least = Math.min(choice.least, (yield shared(made)) ?? choice.least);
     choices.push(choice);
   }
   choices.sort(byLeast);
@@ -291,6 +298,17 @@ function* variants(
       const state = { volumes: chunked(some, geometry, chunks), order: undefined, head: cutHead };
       yield { state, family: `${own} in chunks` };
     }
+  }
+}
+
+/** Few volumes, cut only where results branch off, in chunks of which the first results leave early; none where no result does. */
+function* returning(geometry: Geometry, { team, cutHead }: Choice): Generator<Made> {
+  const whole = team.volumes(geometry.required);
+  const volumes = cutAtResults(whole, geometry);
+  if (volumes === whole) return;
+  for (const chunks of RETURNING) {
+    const state = { volumes: chunked(volumes, geometry, chunks), order: undefined, head: cutHead };
+    yield { state, family: 'results early' };
   }
 }
 
