@@ -240,7 +240,7 @@ const SECTIONS: readonly Section[] = [
     name: 'dynamic',
     title: 'A network that changes every second',
     about:
-      'VGG-16; every device’s rate wanders between 40 and 100 Mbit/s by up to 20 Mbit/s a second. The adaptive planner knows the rates of the past second and has 80 ms of processor time; the clairvoyant one knows those of the second it plans for, has 400 ms (quick runs 200 ms), and may take over the other’s plans. See [009](../decisions/009-replanning.md). On other traces: `npm run bench -- dynamic FILE`.',
+      'VGG-16; every device’s rate wanders between 40 and 100 Mbit/s by up to 20 Mbit/s a second. The adaptive planner knows the rates of the past second and has 80 ms of processor time; the clairvoyant one knows those of the second it plans for, has 400 ms (quick runs 200 ms), and may take over the other’s plans; between two seconds each searches once more for as long as that (quick runs half as long). See [009](../decisions/009-replanning.md). On other traces: `npm run bench -- dynamic FILE`.',
     body: (results) => {
       const data = results.dynamic?.data ?? [];
       const [first] = data;

@@ -57,7 +57,7 @@ const all: Readonly<Record<keyof Results, () => Promise<unknown>>> = {
     const options = {
       seconds: quick ? 20 : 60,
       budgetMs: 80,
-      backgroundMs: quick ? 200 : 800,
+      backgroundMs: quick ? 100 : 400,
       clairvoyantMs: quick ? 200 : 400,
       firstMs: budgets.planMs,
       now: processorMs,
