@@ -5,6 +5,8 @@ import { type LcPssOptions, type LcPssPartition, lcPssSweep, requiredEnds } from
 import type { Planned, Planner, PlannerOptions } from '../planner.js';
 import type { AgentState } from '../rl/agent-state.js';
 import type { GraphRunner } from '../rl/runner.js';
+import { branchPartitions } from '../search/branches.js';
+import { Geometry } from '../search/geometry.js';
 import { SplitEnvironment } from './environment.js';
 import type { Strategy } from './exploration.js';
 import { initialStrategies } from './initial.js';
@@ -39,7 +41,7 @@ export interface OsdsOptions extends Partial<OsdsParameters> {
 export interface OsdsPlanned extends Planned {
   /** The agent, to be saved and to go on from; undefined for a single provider, which leaves nothing to decide. */
   readonly trained: TrainedAgent | undefined;
-  /** Weights α whose partition was chosen; empty where it came with a trained agent. */
+  /** Weights α whose partition was chosen; empty where it came with a trained agent or from the network's branches. */
   readonly alphas: readonly number[];
   /** What the kept actor does by itself, ms. */
   readonly actorMs: number;
@@ -123,10 +125,12 @@ function chosenPartition(
   { seed = 1, start, signal }: PlannerOptions,
   used: () => number,
 ): Chosen {
-  const partitions: readonly LcPssPartition[] = lcPssSweep(judge.task, {
-    ...lcPss,
-    ...(alphas === undefined ? {} : { alphas }),
-  });
+  const found = lcPssSweep(judge.task, { ...lcPss, ...(alphas === undefined ? {} : { alphas }) });
+  // LC-PSS cuts one boundary at a time, and does not find what pays only for all branches together.
+  const branched = alphas === undefined ? branchPartitions(new Geometry(judge.task)) : [];
+  const distinct = new Map(branched.map((ends): [string, LcPssPartition] => [ends.join(), { ends, alphas: [] }]));
+  for (const partition of found) distinct.set(partition.ends.join(), partition);
+  const partitions = [...distinct.values()];
   const candidates = racePartitions(judge, partitions, {
     episodes: partitions.length > 1 ? raceEpisodes : 0,
     seed,

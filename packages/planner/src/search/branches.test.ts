@@ -1,7 +1,7 @@
 import { type PlanningTask, simulator } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { Net, randomTask, taskOn } from '../baselines/fixtures.js';
-import { cutAtBranches, cutAtResults, takingTurns } from './branches.js';
+import { branchPartitions, cutAtBranches, cutAtResults, takingTurns } from './branches.js';
 import { Geometry } from './geometry.js';
 import type { SearchVolume } from './parts.js';
 import { type PlanForm, toWorkPlan } from './plan-state.js';
@@ -64,10 +64,15 @@ describe('branches', () => {
     const geometry = new Geometry(taskOn(net.workload(results), [{ rate: 1 }, { rate: 1 }]));
     const cut = cutAtResults(halves(geometry, [5]), geometry);
     expect(cut.map(({ end }) => end)).toEqual([1, 3, 4, 5]);
+    expect(branchPartitions(geometry)).toEqual([
+      [3, 4, 5],
+      [1, 3, 4, 5],
+    ]);
     // Branches that are joined again do not.
     const joined = new Geometry(forked());
     const whole = halves(joined, [9]);
     expect(cutAtResults(whole, joined)).toBe(whole);
+    expect(branchPartitions(joined)).toEqual([[4, 9]]);
   });
 
   it('that end in results are among the starts in chunks of their own, where there are any', () => {

@@ -33,6 +33,20 @@ export function cutAtResults(volumes: readonly SearchVolume[], geometry: Geometr
   return cutBefore(cuts, volumes, geometry);
 }
 
+/**
+ * Partitions of a network with branches: cut wherever one begins, and only where one ends in a result. As last ops of volumes; none for a
+ * chain.
+ */
+export function branchPartitions(geometry: Geometry): number[][] {
+  const whole = geometry.required.map((end, i): SearchVolume => {
+    const start = i === 0 ? 0 : (geometry.required[i - 1] as number) + 1;
+    return { start, end, parts: [] };
+  });
+  return [cutAtBranches(whole, geometry), cutAtResults(whole, geometry)]
+    .filter((volumes) => volumes !== whole)
+    .map((volumes) => volumes.map(({ end }) => end));
+}
+
 /** The first ops of branches, but for the first branch. */
 function branches({ workload: { ops }, producer }: Geometry): number[] {
   const begins = ops.map((_, op) => op);
