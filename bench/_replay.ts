@@ -37,18 +37,29 @@ export interface Replayed {
   readonly adoptions: number;
 }
 
+/** A scenario's task, as it is in each second of its trace, and how many of these seconds there are. */
+export function traced(
+  { trace_mbps: trace = [], model, cluster }: Scenario,
+  most: number,
+): { readonly base: PlanningTask; readonly at: (second: number) => PlanningTask; readonly seconds: number } {
+  const base = taskOf(zooWorkload(model), cluster);
+  const { devices } = base.network;
+  return {
+    base,
+    at: (second) => ({
+      ...base,
+      network: {
+        ...base.network,
+        devices: devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
+      },
+    }),
+    seconds: Math.min(most, (trace[0]?.length ?? 0) - 1),
+  };
+}
+
 export async function replay(scenario: Scenario, options: ReplayOptions): Promise<Replayed> {
   const { budgetMs, backgroundMs, clairvoyantMs, firstMs, now = () => performance.now() } = options;
-  const trace = scenario.trace_mbps ?? [];
-  const seconds = Math.min(options.seconds, (trace[0]?.length ?? 0) - 1);
-  const base = taskOf(zooWorkload(scenario.model), scenario.cluster);
-  const at = (second: number): PlanningTask => ({
-    ...base,
-    network: {
-      ...base.network,
-      devices: base.network.devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
-    },
-  });
+  const { base, at, seconds } = traced(scenario, options.seconds);
   const start = { budgetMs: firstMs, seed: 1, now };
   const first = await auto(at(0), start);
   const adapter = new Adapter(at(0), first.plan, { budgetMs, now });

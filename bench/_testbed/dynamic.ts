@@ -6,19 +6,10 @@
  * All plans that will be adopted are planned and prepared before the first image: this measures what re-planning gains on real
  * links, not how fast a controller measures, prepares and switches.
  */
-import {
-  DistrEdgeError,
-  fromPlan,
-  type Plan,
-  type PlanningTask,
-  type Scenario,
-  simulator,
-  taskOf,
-  toPlan,
-} from '@distredge/core';
+import { DistrEdgeError, fromPlan, type Plan, type Scenario, simulator, toPlan } from '@distredge/core';
 import { sleepUntil } from '@distredge/runtime';
-import { replay } from '../_replay.js';
-import { mean, processorMs, zooWorkload } from '../_workloads.js';
+import { replay, traced } from '../_replay.js';
+import { mean, processorMs } from '../_workloads.js';
 import { chooseDilation } from './dilation.js';
 import { Session, type SessionOptions } from './session.js';
 
@@ -54,16 +45,7 @@ export async function measureDynamic(
   tell: (text: string) => void,
 ): Promise<DynamicMeasured> {
   const { cluster, model, id } = scenario;
-  const trace = scenario.trace_mbps ?? [];
-  const length = Math.min(seconds, (trace[0]?.length ?? 0) - 1);
-  const task = taskOf(zooWorkload(model), cluster);
-  const at = (second: number): PlanningTask => ({
-    ...task,
-    network: {
-      ...task.network,
-      devices: task.network.devices.map((link, device) => ({ ...link, mbps: trace[device]?.[second] ?? link.mbps })),
-    },
-  });
+  const { base: task, at, seconds: length } = traced(scenario, seconds);
   tell('plans');
   const replayed = await replay(scenario, { seconds: length, ...TIMES, now: processorMs });
   const { plans, inForce } = distinct(replayed.plans.map((plan) => toPlan(task.workload, plan, task.costs.length)));

@@ -180,11 +180,10 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
     end = Math.min(1, end + first);
     await search(rounds, end);
     while (end < 1 && evaluator.done < 1) {
-      const before = Math.min(...pool.map(({ cost }) => cost));
+      const before = leastOf(pool);
       end = Math.min(1, end + AGAIN * first);
       await search(MORE_ROUNDS, end);
-      const after = Math.min(...pool.map(({ cost }) => cost));
-      if (after > before * (1 - WORTH) && evaluator.evaluations >= least) break;
+      if (leastOf(pool) > before * (1 - WORTH) && evaluator.evaluations >= least) break;
     }
   }
   const plan = cleaned(evaluator.bestPlan as WorkPlan);
@@ -307,6 +306,10 @@ function fitsClassical(plan: WorkPlan, state: PlanState): boolean {
 /** A plan that takes part in the search. */
 interface Entrant extends Annealed {
   readonly family: string;
+}
+
+function leastOf(pool: readonly Entrant[]): number {
+  return pool.reduce((least, { cost }) => Math.min(least, cost), Number.POSITIVE_INFINITY);
 }
 
 /**

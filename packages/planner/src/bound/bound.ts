@@ -18,7 +18,7 @@ import { BYTES_PER_MS } from '../units.js';
 import { type Arrival, arrivalOf } from './arrival.js';
 import { behindMs, followingMs, leastMs, levelsOf, neededRows } from './following.js';
 import { LinearProgram } from './linear-program.js';
-import { computableRows, fewestRead, hasGaps } from './reach.js';
+import { computableRows, fewestRead, hasGaps, producers } from './reach.js';
 import { chainMs, headMs, lastRowMs, resultMs, returnedMs } from './serial.js';
 
 export interface LowerBound {
@@ -55,7 +55,8 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
   const after = workload.outputs.length === 0 ? headMs(task) + resultMs(task) : lastRowMs(task, arrival);
   const chain = chainMs(task, input);
   const { windows = windowsFor(classes.length * workload.ops.length), seconds = 5 } = options;
-  const given = { arrival, needed };
+  const tables = computableRows(workload, input);
+  const given = { arrival, needed, tables };
   const began = nowMs();
   const { tail: first, last } = await fluid(task, classes, given, { windows, behind: 0, seconds });
   const tookS = (nowMs() - began) / 1000;
@@ -68,7 +69,7 @@ export async function lowerBound(task: PlanningTask, options: BoundOptions = {})
         )
       : first;
   const computedMs = last + Math.max(tail, chain) + after;
-  const returned = returnedMs(task, arrival);
+  const returned = returnedMs(task, arrival, tables);
   const ms = Math.max(computedMs, returned) * SAFETY;
   if (returned > computedMs) return { ms, reason: 'way of the results' };
   const whenArrived = arrival.latencyMs + arrival.totalMs;
@@ -113,15 +114,22 @@ function windowsFor(size: number): number {
   return size <= 100 ? 4 : size <= 400 ? 3 : size <= 1200 ? 2 : 1;
 }
 
+/** What all programmes for a task are made from. */
+interface Given {
+  readonly arrival: Arrival;
+  readonly needed: readonly number[];
+  /** How many rows of each op can be computed from r rows of the input. */
+  readonly tables: readonly (Int32Array | undefined)[];
+}
+
 async function fluid(
   task: PlanningTask,
   classes: readonly DeviceClass[],
-  { arrival, needed }: { readonly arrival: Arrival; readonly needed: readonly number[] },
+  { arrival, needed, tables }: Given,
   { windows, behind: cutsBehind, seconds }: Required<BoundOptions> & { readonly behind: number },
 ): Promise<{ last: number; tail: number }> {
   const { workload, network } = task;
   const { ops, tensors } = workload;
-  const tables = computableRows(workload, arrival.input);
   // Windows end when r rows have arrived: nothing that needs an r + 1st can have begun.
   const arrived = [
     ...new Set(Array.from({ length: windows }, (_, w) => Math.floor(((arrival.rows - 1) * (w + 1)) / windows))),
@@ -131,7 +139,7 @@ async function fluid(
   const lp = new LinearProgram();
   const crude = crudeMs(task);
   const tail = lp.variable(crude, 1);
-  const producer = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
+  const producer = producers(workload);
   const readTensors = [...new Set(ops.flatMap((op) => op.reads.map((read) => read.tensor)))];
   const needs = ops.map((op) => op.reads.map(rowsPerRow));
   const total = ops.map((op) => Math.max(...op.outputs.map((tensor) => needed[tensor] ?? 0)));

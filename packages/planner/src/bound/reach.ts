@@ -52,6 +52,11 @@ function identity(rows: number): Reach {
   };
 }
 
+/** By tensor: the op that makes it. */
+export function producers({ ops }: Workload): Map<number, number> {
+  return new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
+}
+
 /** Whether neighbouring output rows skip rows of what they read. */
 export function hasGaps({ from, to }: Pick<WorkRead, 'from' | 'to'>): boolean {
   for (let j = 1; j < from.length; j++) if ((from[j] as number) > (to[j - 1] as number)) return true;

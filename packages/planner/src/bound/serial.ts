@@ -3,7 +3,7 @@ import type { PlanningTask, Workload } from '@distredge/core';
 import { BYTES_PER_MS } from '../units.js';
 import type { Arrival } from './arrival.js';
 import { followingMs, leastMs } from './following.js';
-import { computableRows, readsAll } from './reach.js';
+import { producers, readsAll } from './reach.js';
 
 /** Least time from when the last op is done to when the requester has the head's result. */
 export function resultMs({ workload, network }: PlanningTask): number {
@@ -74,12 +74,12 @@ export function lastRowMs({ workload: { outputs, tensors } }: PlanningTask, { mb
  * Least latency of a plan whose requester wants tensors, not a head's result. Whatever rows of the input have arrived, r of them: the
  * rows of the results that r rows do not suffice for leave after the next one has arrived and been computed with, all on the
  * requester's link. On a shared medium the rest of the input is in their way too.
+ * @param tables how many rows of each op can be computed from r rows of the input
  */
-export function returnedMs(task: PlanningTask, arrival: Arrival): number {
+export function returnedMs(task: PlanningTask, arrival: Arrival, tables: readonly (Int32Array | undefined)[]): number {
   const { workload, network } = task;
-  const { ops, tensors, outputs } = workload;
-  const made = new Map(ops.flatMap((op, index) => op.outputs.map((tensor): [number, number] => [tensor, index])));
-  const tables = computableRows(workload, arrival.input);
+  const { tensors, outputs } = workload;
+  const made = producers(workload);
   const computeMs = followingMs(task).tensors[arrival.input] ?? 0;
   const bytesPerMs = arrival.mbps * BYTES_PER_MS;
   let most = 0;

@@ -1,11 +1,11 @@
 /** LC-PSS and OSDS as a planner: partitions from LC-PSS with several weights, the best of them split by OSDS. */
 import { DistrEdgeError, type PlanningTask, type PlanSimulator, simulator, type WorkPlan } from '@distredge/core';
 import { nowMs } from '../clock.js';
-import { type LcPssOptions, type LcPssPartition, lcPssSweep, requiredEnds } from '../lc-pss.js';
+import { type LcPssOptions, lcPssSweep, requiredEnds } from '../lc-pss.js';
 import type { Planned, Planner, PlannerOptions } from '../planner.js';
 import type { AgentState } from '../rl/agent-state.js';
 import type { GraphRunner } from '../rl/runner.js';
-import { branchPartitions } from '../search/branches.js';
+import { withBranches } from '../search/branches.js';
 import { Geometry } from '../search/geometry.js';
 import { SplitEnvironment } from './environment.js';
 import type { Strategy } from './exploration.js';
@@ -126,11 +126,7 @@ function chosenPartition(
   used: () => number,
 ): Chosen {
   const found = lcPssSweep(judge.task, { ...lcPss, ...(alphas === undefined ? {} : { alphas }) });
-  // LC-PSS cuts one boundary at a time, and does not find what pays only for all branches together.
-  const branched = alphas === undefined ? branchPartitions(new Geometry(judge.task)) : [];
-  const distinct = new Map(branched.map((ends): [string, LcPssPartition] => [ends.join(), { ends, alphas: [] }]));
-  for (const partition of found) distinct.set(partition.ends.join(), partition);
-  const partitions = [...distinct.values()];
+  const partitions = alphas === undefined ? withBranches(found, new Geometry(judge.task)) : found;
   const candidates = racePartitions(judge, partitions, {
     episodes: partitions.length > 1 ? raceEpisodes : 0,
     seed,

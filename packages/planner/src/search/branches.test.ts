@@ -1,7 +1,7 @@
 import { type PlanningTask, simulator } from '@distredge/core';
 import { describe, expect, it } from 'vitest';
 import { Net, randomTask, taskOn } from '../baselines/fixtures.js';
-import { branchPartitions, cutAtBranches, cutAtResults, takingTurns } from './branches.js';
+import { cutAtBranches, cutAtResults, takingTurns, withBranches } from './branches.js';
 import { Geometry } from './geometry.js';
 import type { SearchVolume } from './parts.js';
 import { type PlanForm, toWorkPlan } from './plan-state.js';
@@ -64,15 +64,18 @@ describe('branches', () => {
     const geometry = new Geometry(taskOn(net.workload(results), [{ rate: 1 }, { rate: 1 }]));
     const cut = cutAtResults(halves(geometry, [5]), geometry);
     expect(cut.map(({ end }) => end)).toEqual([1, 3, 4, 5]);
-    expect(branchPartitions(geometry)).toEqual([
-      [3, 4, 5],
-      [1, 3, 4, 5],
+    // With other partitions, each once.
+    const others = [[3, 4, 5], [5]].map((ends) => ({ ends, alphas: [1] }));
+    expect(withBranches(others, geometry)).toEqual([
+      { ends: [3, 4, 5], alphas: [1] },
+      { ends: [1, 3, 4, 5], alphas: [] },
+      { ends: [5], alphas: [1] },
     ]);
     // Branches that are joined again do not.
     const joined = new Geometry(forked());
     const whole = halves(joined, [9]);
     expect(cutAtResults(whole, joined)).toBe(whole);
-    expect(branchPartitions(joined)).toEqual([[4, 9]]);
+    expect(withBranches([], joined)).toEqual([{ ends: [4, 9], alphas: [] }]);
   });
 
   it('that end in results are among the starts in chunks of their own, where there are any', () => {

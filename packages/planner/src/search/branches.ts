@@ -2,6 +2,7 @@
  * Branches of a network: ops that follow each other in its list, though neither reads from the other. While the rows of one branch are
  * exchanged, another one can compute, if volumes end where branches do and the parts take turns.
  */
+import type { LcPssPartition } from '../lc-pss.js';
 import type { Geometry } from './geometry.js';
 import type { SearchPart, SearchVolume } from './parts.js';
 
@@ -34,17 +35,18 @@ export function cutAtResults(volumes: readonly SearchVolume[], geometry: Geometr
 }
 
 /**
- * Partitions of a network with branches: cut wherever one begins, and only where one ends in a result. As last ops of volumes; none for a
- * chain.
+ * These partitions of a network and, where it has branches, two by them: cut wherever one begins, and only where one ends in a result.
+ * LC-PSS cuts one boundary at a time, and does not find what pays only for all branches together. Each partition once.
  */
-export function branchPartitions(geometry: Geometry): number[][] {
+export function withBranches(partitions: readonly LcPssPartition[], geometry: Geometry): LcPssPartition[] {
   const whole = geometry.required.map((end, i): SearchVolume => {
     const start = i === 0 ? 0 : (geometry.required[i - 1] as number) + 1;
     return { start, end, parts: [] };
   });
-  return [cutAtBranches(whole, geometry), cutAtResults(whole, geometry)]
+  const branched = [cutAtBranches(whole, geometry), cutAtResults(whole, geometry)]
     .filter((volumes) => volumes !== whole)
-    .map((volumes) => volumes.map(({ end }) => end));
+    .map((volumes): LcPssPartition => ({ ends: volumes.map(({ end }) => end), alphas: [] }));
+  return [...new Map([...branched, ...partitions].map((one) => [one.ends.join(), one])).values()];
 }
 
 /** The first ops of branches, but for the first branch. */

@@ -25,6 +25,32 @@ export function widen(from: Int32Array, to: Int32Array, at: number, x: number, y
   return empty;
 }
 
+/**
+ * The rows of an op that are wanted, written as [first, behind the last): the range that holds what is wanted of each of its outputs,
+ * by tensor from `base` on in two arrays; all where it computes only whole. Returns whether there are any.
+ */
+export function wantedRows(
+  { outputs, whole, rows }: Workload['ops'][number],
+  from: Int32Array,
+  to: Int32Array,
+  base: number,
+  wanted: Int32Array,
+): boolean {
+  let a = 0;
+  let b = 0;
+  for (const tensor of outputs) {
+    const x = from[base + tensor] as number;
+    const y = to[base + tensor] as number;
+    if (x >= y) continue;
+    a = a < b ? Math.min(a, x) : x;
+    b = Math.max(b, y);
+  }
+  if (a >= b) return false;
+  wanted[0] = whole ? 0 : a;
+  wanted[1] = whole ? rows : b;
+  return true;
+}
+
 export class Geometry {
   readonly task: PlanningTask;
   readonly workload: Workload;
@@ -45,6 +71,8 @@ export class Geometry {
   #remembered = 0;
   readonly #from: Int32Array;
   readonly #to: Int32Array;
+  /** What `wantedRows` writes into. */
+  readonly #wanted = new Int32Array(2);
 
   constructor(task: PlanningTask) {
     const { workload } = task;
@@ -159,17 +187,8 @@ export class Geometry {
     let ms = costs?.partMs ?? 0;
     for (let index = end; index >= start; index--) {
       const op = ops[index] as Workload['ops'][number];
-      let a = 0;
-      let b = 0;
-      for (const tensor of op.outputs) {
-        const x = wantFrom[tensor] as number;
-        const y = wantTo[tensor] as number;
-        if (x >= y) continue;
-        if (a >= b) [a, b] = [x, y];
-        else [a, b] = [Math.min(a, x), Math.max(b, y)];
-      }
-      if (a >= b) continue;
-      if (op.whole) [a, b] = [0, op.rows];
+      if (!wantedRows(op, wantFrom, wantTo, 0, this.#wanted)) continue;
+      const [a, b] = [this.#wanted[0] as number, this.#wanted[1] as number];
       let bytes = 0;
       for (const read of op.reads) {
         const x = read.from[a] as number;

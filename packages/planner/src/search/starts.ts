@@ -4,7 +4,7 @@
  */
 import { lcPssSweep } from '../lc-pss.js';
 import { BYTES_PER_MS } from '../units.js';
-import { branchPartitions, cutAtBranches, cutAtResults, takingTurns } from './branches.js';
+import { cutAtBranches, cutAtResults, takingTurns, withBranches } from './branches.js';
 import type { Geometry } from './geometry.js';
 import { balancedHead } from './head.js';
 import { inChunks, type SearchVolume } from './parts.js';
@@ -201,12 +201,9 @@ export function* starts(
 
   if (!form.classical) for (const made of fused(geometry, ends, all[0] as number)) yield shared(made);
   const decisions = Math.min(DECISIONS.most, Math.ceil(DECISIONS.parts / all.length));
-  const partitions = [
-    ...branchPartitions(geometry),
-    ...lcPssSweep(geometry.task, { decisions }).map(({ ends }) => ends),
-  ]
+  const partitions = withBranches(lcPssSweep(geometry.task, { decisions }), geometry)
     .filter((_, i) => i % count === index)
-    .map((ends): Tried => ({ ends, least: Number.POSITIVE_INFINITY }));
+    .map(({ ends: some }): Tried => ({ ends: some, least: Number.POSITIVE_INFINITY }));
   for (const some of [choices.slice(0, PROMISING), choices.slice(PROMISING)].map(withAlike)) {
     for (const choice of some) {
       for (const partition of partitions.sort(byLeast)) {

@@ -4,7 +4,7 @@
  */
 import type { Workload } from '@distredge/core';
 import { BYTES_PER_MS } from '../units.js';
-import { type Geometry, widen } from './geometry.js';
+import { type Geometry, wantedRows, widen } from './geometry.js';
 import { tiled } from './moves-shared.js';
 import { inChunks, type SearchPart } from './parts.js';
 
@@ -57,6 +57,8 @@ export class TeamWalk {
   #end = 0;
   #whole = false;
   readonly #edge: Int32Array;
+  /** What `wantedRows` writes into. */
+  readonly #wanted = new Int32Array(2);
 
   constructor(
     geometry: Geometry,
@@ -173,23 +175,15 @@ export class TeamWalk {
       const bottom = this.#edge[2 * part + 1] as number;
       if (top >= bottom) continue;
       const base = part * length;
-      let a = 0;
-      let b = 0;
+      // What is read behind the volume too, is wanted by share.
       for (const tensor of op.outputs) {
-        let x = this.#from[base + tensor] as number;
-        let y = this.#to[base + tensor] as number;
-        if ((geometry.lastUse[tensor] as number) > this.#end) {
-          const from = geometry.share(tensor, top, rows);
-          const to = geometry.share(tensor, bottom, rows);
-          if (x >= y) [x, y] = [from, to];
-          else if (from < to) [x, y] = [Math.min(x, from), Math.max(y, to)];
-        }
-        if (x >= y) continue;
-        if (a >= b) [a, b] = [x, y];
-        else [a, b] = [Math.min(a, x), Math.max(b, y)];
+        if ((geometry.lastUse[tensor] as number) <= this.#end) continue;
+        const from = geometry.share(tensor, top, rows);
+        const to = geometry.share(tensor, bottom, rows);
+        if (from < to) widen(this.#from, this.#to, base + tensor, from, to);
       }
-      if (a >= b) continue;
-      if (op.whole) [a, b] = [0, op.rows];
+      if (!wantedRows(op, this.#from, this.#to, base, this.#wanted)) continue;
+      const [a, b] = [this.#wanted[0] as number, this.#wanted[1] as number];
       let bytes = 0;
       for (const { tensor, from, to } of op.reads) {
         const x = from[a] as number;

@@ -106,9 +106,7 @@ export class DriftWatch {
     if (this.#disturbed.length < FEW) return undefined;
     const ratios = this.#disturbed.map((one) => this.#timesAsLong(one));
     const least = Math.min(...ratios);
-    if (least <= VERY_FAR_OFF) return undefined;
-    this.restart();
-    return least;
+    return least > VERY_FAR_OFF ? least : undefined;
   }
 
   /** Forgets what was usual: it is something else from now on. */

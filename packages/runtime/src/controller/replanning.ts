@@ -121,17 +121,13 @@ export class Replanning {
 
   /** Gives up a plan that is being prepared where it is no better than the one in force by what is known by now. */
   #reconsider(model: ServedModel): void {
-    const running = this.#terms.generations.current;
-    if (this.#preparing === undefined || running === undefined) return;
+    if (this.#preparing === undefined) return;
     const { work, asked, stop } = this.#preparing;
     try {
-      const now = askedOf(model, this.#context.registry, this.#context.suspects, this.#terms.pace);
-      if (now === undefined) return;
-      const before = moved(running.facts.work, running.facts.ids, now.ids);
-      const next = moved(work, asked.ids, now.ids);
-      if (before === undefined || next === undefined) return;
-      const judge = simulator(now.task);
-      if (!(judge.latency(next) < judge.latency(before) * this.#margin)) stop.abort();
+      const now = this.#known(model);
+      const next = now === undefined ? undefined : moved(work, asked.ids, now.asked.ids);
+      if (now === undefined || next === undefined) return;
+      if (!(now.judge.latency(next) < now.runningMs * this.#margin)) stop.abort();
     } catch (error) {
       this.#context.problem(error);
     }
@@ -183,18 +179,15 @@ export class Replanning {
 
   /** Puts the best plan that stands by in force, if there is one and none is in force, or a slower one. */
   #standInFor(model: ServedModel, reason: PlanReason, since: number): void {
-    const { generations, standbys, pace } = this.#terms;
+    const { generations, standbys } = this.#terms;
     // The first plan is what there is before any stand-in.
     if (generations.count === 0) return;
-    const { registry, suspects } = this.#context;
     try {
-      const asked = askedOf(model, registry, suspects, pace);
-      if (asked === undefined) return;
-      const judge = simulator(asked.task);
+      const now = this.#known(model);
+      if (now === undefined) return;
+      const { asked, judge, runningMs } = now;
       const best = standbys.best(asked, judge);
       const running = generations.current;
-      const before = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
-      const runningMs = before === undefined ? Number.POSITIVE_INFINITY : judge.latency(before);
       if (best === undefined || !(best.ms < runningMs * STAND_IN)) return;
       this.#standIn(best.prepared, asked, judge, reason, since);
       running?.supersede(runningMs);
@@ -203,6 +196,17 @@ export class Replanning {
     } catch (error) {
       this.#context.problem(error);
     }
+  }
+
+  /** The devices that there are by now, what judges plans for them, and what the plan in force takes there, ms; Infinity where it cannot run. */
+  #known(model: ServedModel): { asked: Asked; judge: PlanSimulator; runningMs: number } | undefined {
+    const { registry, suspects } = this.#context;
+    const asked = askedOf(model, registry, suspects, this.#terms.pace);
+    if (asked === undefined) return undefined;
+    const judge = simulator(asked.task);
+    const running = this.#terms.generations.current;
+    const work = running === undefined ? undefined : moved(running.facts.work, running.facts.ids, asked.ids);
+    return { asked, judge, runningMs: work === undefined ? Number.POSITIVE_INFINITY : judge.latency(work) };
   }
 
   /** Puts a plan in force that stood by. */

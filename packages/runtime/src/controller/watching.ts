@@ -172,15 +172,12 @@ export class Watching {
     const now = performance.now();
     const watch = this.#watch;
     if (watch?.generation !== generation) return;
-    if (this.#planning.loading()) {
-      if (generation.inFlight === 0) void this.#lookAtDisturbed(generation);
-      return;
-    }
-    const slower = watch.rhythm.add(now, generation.inFlight > 0);
+    const disturbed = this.#planning.loading();
+    const slower = disturbed ? undefined : watch.rhythm.add(now, generation.inFlight > 0);
     if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
     if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
     this.#tracedAt = now;
-    void this.#lookAt(generation);
+    void this.#lookAt(generation, disturbed);
   }
 
   /** Has the links measured that may be why images take so many times as long. `blind`: nothing else says which of them it is. */
@@ -195,24 +192,21 @@ export class Watching {
     this.#linksLookedAt = performance.now();
   }
 
-  /** Looks at an image that was done while a plan that is to stand by was being loaded. */
-  async #lookAtDisturbed(generation: Generation): Promise<void> {
-    const trace = await generation.trace();
-    const watch = this.#watch;
-    if (trace === undefined || watch?.generation !== generation || this.#context.closed) return;
-    const computeMs = computeMsOf(trace, generation);
-    const factor = watch.drift.addDisturbed({ totalMs: trace.totalMs, computeMs });
-    if (factor === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
-    await this.#ask(generation, factor, { blind: true });
-  }
-
-  async #lookAt(generation: Generation): Promise<void> {
+  /** Looks at the last image. `disturbed`: a plan that is to stand by was being loaded meanwhile. */
+  async #lookAt(generation: Generation, disturbed: boolean): Promise<void> {
     const context = this.#context;
     const trace = await generation.trace();
     const watch = this.#watch;
     if (trace === undefined || watch?.generation !== generation || context.closed) return;
     const { ids, number, predicted } = generation.facts;
     const computeMs = computeMsOf(trace, generation);
+    if (disturbed) {
+      const factor = watch.drift.addDisturbed({ totalMs: trace.totalMs, computeMs });
+      if (factor === undefined || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
+      watch.drift.restart();
+      await this.#ask(generation, factor, { blind: true });
+      return;
+    }
     context.directory.tell('telemetry', {
       version: MESSAGE_VERSION,
       at: Date.now(),
