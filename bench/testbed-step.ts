@@ -18,8 +18,8 @@ The last device's link is slowed down, and everything up to the first image on a
   --times N       changes that are measured (5)
   --from MBPS     rate of all links (200)
   --to MBPS       rate that the last device's link falls to (20)
-  --calm SECONDS  before each change, for so long nothing but images (6): a plan that is being made or prepared for what was before
-                  the change would be measured with it
+  --calm SECONDS  before each change, for so long nothing but images (2); with 6 no plan for what was before the change is being
+                  prepared any more, and plans stand by
   --verbose       print every event around each change
 MODEL is zoo:NAME or a file (zoo:resnet50).`;
 
@@ -35,7 +35,7 @@ const { values, positionals } = parseArgs({
     times: { type: 'string', default: '5' },
     from: { type: 'string', default: '200' },
     to: { type: 'string', default: '20' },
-    calm: { type: 'string', default: '6' },
+    calm: { type: 'string', default: '2' },
   },
 });
 const [model = 'zoo:resnet50'] = positionals;
