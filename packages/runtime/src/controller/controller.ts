@@ -103,6 +103,7 @@ class Serving implements Controller, Context {
         this.#watching.from(generation, generation.facts.predicted, generation.facts.ids);
         this.#standbys.refresh();
       },
+      replaced: (generation) => this.#standbys.keep(generation),
       abandoned: (reason) => this.#replanning.need(reason),
       suspect,
     });
@@ -110,7 +111,7 @@ class Serving implements Controller, Context {
       current: () => this.#generations.current,
       busy: () => this.#replanning.busy,
       pace: this.#watching.pace,
-      failed: (prepared, error) => this.#replanning.standInFailed(prepared, error),
+      failed: ({ cluster }, error) => this.#generations.failed(cluster, error),
     });
     this.#replanning = new Replanning(this, {
       generations: this.#generations,

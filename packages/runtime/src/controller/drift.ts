@@ -41,8 +41,8 @@ const WINDOW = 5;
 const LEAST_MS = 2;
 /** A new plan is off by so many times for reasons of its own: what messages cost beyond their bytes, a machine that is busy. */
 const FAR_OFF = 2;
-/** So many times off, and it need not be waited for the whole window: so few images say it. */
-const VERY_FAR_OFF = 4;
+/** It need not be waited for the whole window where the factors of the images so far, each beyond that, multiplied are this: two of 4 times. */
+const VERY_FAR_OFF = 16;
 const FEW = 2;
 /** Slow images in a row are sudden when their factors, multiplied, are this: one that took twice as long, or two of 1.41 times. */
 const SUDDEN = 2;
@@ -58,8 +58,8 @@ export class DriftWatch {
   readonly #leastMs: number;
   #samples: DriftSample[] = [];
   #usual: DriftSample | undefined;
-  /** The last images while devices were busy with something else. */
-  #disturbed: DriftSample[] = [];
+  /** How many times off the last images were while devices were busy with something else: those in a row that were far off. */
+  #disturbed: number[] = [];
   /** How much slower than usual the last images were, one factor each. */
   #slow: number[] = [];
 
@@ -81,14 +81,15 @@ export class DriftWatch {
     this.#disturbed = [];
     const sudden = this.#sudden(sample);
     const factors = new Map<number, number>();
-    if (this.#samples.length < this.#window && !this.#veryFarOff()) return { factors, network: undefined, sudden };
+    const enough = this.#samples.length >= this.#window;
+    if (!enough && !this.#veryFarOff()) return { factors, network: undefined, sudden };
     this.#samples = this.#samples.slice(-this.#window);
     const now = this.#middle();
     let slowerMs = 0;
     this.#computeMs.forEach((predicted, device) => {
       const measured = now.computeMs[device] ?? 0;
       slowerMs = Math.max(slowerMs, measured - predicted);
-      if (predicted > 0 && measured > 0 && this.#differs(measured, predicted))
+      if (enough && predicted > 0 && measured > 0 && this.#differs(measured, predicted))
         factors.set(device, measured / predicted);
     });
     const network = this.#network(now.totalMs, slowerMs, factors.size > 0);
@@ -102,11 +103,9 @@ export class DriftWatch {
    * images in a row take very many times as long as before, or as predicted, returns how many times.
    */
   addDisturbed(sample: DriftSample): number | undefined {
-    this.#disturbed = [...this.#disturbed, sample].slice(-FEW);
-    if (this.#disturbed.length < FEW) return undefined;
-    const ratios = this.#disturbed.map((one) => this.#timesAsLong(one));
-    const least = Math.min(...ratios);
-    return least > VERY_FAR_OFF ? least : undefined;
+    const times = this.#timesAsLong(sample);
+    this.#disturbed = times > FAR_OFF ? [...this.#disturbed, times] : [];
+    return isVeryFarOff(this.#disturbed) ? Math.min(...this.#disturbed) : undefined;
   }
 
   /** Forgets what was usual: it is something else from now on. */
@@ -119,8 +118,7 @@ export class DriftWatch {
 
   /** Whether the images of a new plan so far took very much longer than predicted, all of them, whatever devices computed. */
   #veryFarOff(): boolean {
-    if (this.#usual !== undefined || this.#samples.length < FEW) return false;
-    return this.#samples.every((sample) => this.#timesAsLong(sample) > VERY_FAR_OFF);
+    return this.#usual === undefined && isVeryFarOff(this.#samples.map((sample) => this.#timesAsLong(sample)));
   }
 
   /** How many times as long as usual, or as predicted, an image took, what devices computed longer taken off. */
@@ -167,4 +165,10 @@ export class DriftWatch {
     const apart = Math.abs(measured - expected);
     return apart > this.#leastMs && apart > this.#threshold * Math.min(measured, expected);
   }
+}
+
+/** Whether a few images that were so many times off in a row say enough. */
+function isVeryFarOff(times: readonly number[]): boolean {
+  const product = times.reduce((all, one) => all * one, 1);
+  return times.length >= FEW && product > VERY_FAR_OFF && times.every((one) => one > FAR_OFF);
 }

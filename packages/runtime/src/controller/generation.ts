@@ -31,6 +31,8 @@ export class Generation {
   images = 0;
   #inFlight = 0;
   #retired = false;
+  /** Whether its cluster stays ready when its last image is done. */
+  #kept = false;
   #closed: Promise<void> | undefined;
   /** Those of the images under way who want to hear that a better plan has replaced it. */
   readonly #hearing = new Set<(ms: number) => void>();
@@ -48,6 +50,7 @@ export class Generation {
     return this.#retired;
   }
 
+  /** Whether it has ended, or its cluster is somebody else's. */
   get closed(): boolean {
     return this.#closed !== undefined;
   }
@@ -83,7 +86,7 @@ export class Generation {
       return { outputs, ms: performance.now() - start };
     } finally {
       this.#inFlight -= 1;
-      if (this.#retired && this.#inFlight === 0) void this.close();
+      if (this.#retired && !this.#kept && this.#inFlight === 0) void this.close();
     }
   }
 
@@ -102,7 +105,19 @@ export class Generation {
   /** No image begins here any more; those under way are finished. */
   retire(): void {
     this.#retired = true;
+    this.#kept = false;
     if (this.#inFlight === 0) void this.close();
+  }
+
+  /** As `retire`, but its cluster stays ready, until it is closed or handed on. */
+  keep(): void {
+    this.#retired = true;
+    this.#kept = true;
+  }
+
+  /** Its cluster is somebody else's from now on. */
+  handOn(): void {
+    this.#closed ??= Promise.resolve();
   }
 
   /** Ends it; images under way fail. */

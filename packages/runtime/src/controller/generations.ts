@@ -22,6 +22,8 @@ export interface Prepared {
 export interface GenerationTerms {
   /** A plan is in force. */
   switched(generation: Generation): void;
+  /** Another plan has taken over from one that works: it is to be retired, or kept. */
+  replaced(generation: Generation): void;
   /** The plan in force is so no more, and another one is due. */
   abandoned(reason: PlanReason): void;
   /** A device failed. */
@@ -34,6 +36,8 @@ export class Generations {
   #current: Generation | undefined;
   /** Those that may have images under way: the one in force, and those before. */
   readonly #open = new Set<Generation>();
+  /** By cluster, the last one that it had. */
+  readonly #on = new WeakMap<Cluster, Generation>();
   #count = 0;
 
   constructor(context: Context, terms: GenerationTerms) {
@@ -57,7 +61,8 @@ export class Generations {
     const generation = new Generation({ ...prepared, number: ++this.#count });
     const before = this.#current;
     this.#current = generation;
-    before?.retire();
+    this.#on.set(prepared.cluster, generation);
+    if (before !== undefined) this.#terms.replaced(before);
     for (const one of this.#open) if (one.closed) this.#open.delete(one);
     this.#open.add(generation);
     this.#terms.switched(generation);
@@ -94,6 +99,12 @@ export class Generations {
     if (this.#current !== generation) return;
     this.#current = undefined;
     this.#terms.abandoned(reason);
+  }
+
+  /** A cluster has failed; nothing to do where no plan of it was in force yet. */
+  failed(cluster: Cluster, error: Error): void {
+    const generation = this.#on.get(cluster);
+    if (generation !== undefined) this.giveUp(generation, error);
   }
 
   /** A plan failed: its devices are planned for anew, without those that are to blame. */

@@ -4,11 +4,13 @@ import type { Link, Transport } from '../link/link.js';
 import { type LinkFigures, measureLink } from '../profile/link.js';
 
 /** A first look, to choose how much the link can carry. */
-const LOOK = { bytes: 2 ** 13, rounds: 4 };
+const LOOK = { bytes: 2 ** 13, rounds: 4, limitMs: 100 };
 /** What the large messages of a measurement may take together, in ms. */
 const AIM_MS = 200;
 const MOST_BYTES = 2 ** 18;
 const ROUNDS = 12;
+/** Images that are under way meanwhile hold messages up: then fewer are sent. */
+const LIMIT_MS = 400;
 /** Above this rate, in 10⁶ bit/s, what a message costs hides what its bytes cost: a link is not said to be faster. */
 const MOST_MBPS = 20_000;
 /** Messages that are sent before any is timed come on top. */
@@ -47,7 +49,11 @@ export async function quickLink(transport: Transport, address: string, deadlineM
     const look = await measureLink(links.transport, address, LOOK);
     const bits = (AIM_MS / ALL_ROUNDS) * look.mbps * 1000;
     const bytes = Math.min(MOST_BYTES, Math.max(LOOK.bytes, Math.round(bits / 8)));
-    const { mbps, latencyMs } = await measureLink(links.transport, address, { bytes, rounds: ROUNDS });
+    const { mbps, latencyMs } = await measureLink(links.transport, address, {
+      bytes,
+      rounds: ROUNDS,
+      limitMs: LIMIT_MS,
+    });
     return { mbps: Math.min(mbps, MOST_MBPS), latencyMs };
   } finally {
     clearTimeout(timer);

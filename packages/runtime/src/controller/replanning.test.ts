@@ -16,8 +16,8 @@ import {
   SERVED,
   shared,
 } from './controller-scene.js';
-import type { ControllerEvent, PlanReason } from './events.js';
-import type { Generations } from './generations.js';
+import type { ControllerEvent, PlanMade, PlanReason } from './events.js';
+import type { Generations, Prepared } from './generations.js';
 import { Replanning } from './replanning.js';
 import type { Standbys } from './standbys.js';
 
@@ -29,7 +29,7 @@ afterEach(() => {
 });
 
 /** What makes plans, alone, in a cluster of two devices with a plan in force that has one of them compute everything. */
-async function alone(plan: PlanFunction, tricks: DeviceTricks = {}) {
+async function alone(plan: PlanFunction, tricks: DeviceTricks = {}, standingBy: Partial<Standbys> = {}) {
   const controller = await scene().control({ standbys: 0 });
   await scene().device(controller, 'a', 1);
   await scene().device(controller, 'b', 2, tricks);
@@ -49,14 +49,21 @@ async function alone(plan: PlanFunction, tricks: DeviceTricks = {}) {
   } as unknown as Context;
   const pace = new Map<string, number>();
   const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
+  const switched: (Prepared & PlanMade)[] = [];
+  const nothing = () => undefined;
+  const standbys = { best: nothing, coming: nothing, take: nothing, yield: nothing, yieldSearch: nothing };
   const replanning = new Replanning(context, {
-    generations: { current: { facts, supersede: () => undefined }, count: 1 } as unknown as Generations,
-    standbys: { best: () => undefined, yield: () => undefined, yieldSearch: () => undefined } as unknown as Standbys,
+    generations: {
+      current: { facts, supersede: nothing },
+      count: 1,
+      switchTo: (prepared: Prepared, made: PlanMade) => switched.push({ ...prepared, ...made }),
+    } as unknown as Generations,
+    standbys: { ...standbys, ...standingBy } as unknown as Standbys,
     pace,
     suspect: () => undefined,
     kept: () => undefined,
   });
-  return { pace, replanning, suspects, told, problems };
+  return { pace, replanning, suspects, switched, told, problems };
 }
 
 describe('planning anew', () => {
@@ -120,6 +127,36 @@ describe('planning anew', () => {
     expect(problems).toEqual([]);
     expect(told).toMatchObject([{ type: 'kept' }]);
     expect(replanning.holdMs).toBe(0);
+  });
+
+  it('waits for a plan that will soon stand by where that is about as good', async () => {
+    let ready = (): void => undefined;
+    const done = new Promise<void>((resolve) => {
+      ready = resolve;
+    });
+    const prepared = { ids: ['a', 'b'], work: await shared([1, 1]), cluster: {} } as unknown as Prepared;
+    let [loads, best] = [0, 0];
+    const mischief = (): undefined => {
+      loads++;
+    };
+    const { replanning, switched, problems } = await alone(
+      byRule,
+      { mischief },
+      {
+        coming: (_, judge) => ({ ms: judge.latency(prepared.work), done }),
+        // None while the need is told, and the one that was waited for afterwards.
+        best: (_, judge) => (best++ === 0 ? undefined : { prepared, ms: judge.latency(prepared.work) }),
+      },
+    );
+    loads = 0;
+    replanning.need('drift', true);
+    await until(() => replanning.holdMs > 0);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect([switched, replanning.busy]).toEqual([[], true]);
+    ready();
+    await until(() => !replanning.busy);
+    expect(switched).toMatchObject([{ ids: ['a', 'b'], reason: 'drift', prepareMs: 0 }]);
+    expect([loads, replanning.holdMs, problems]).toEqual([0, 0, []]);
   });
 
   it('gives up preparing a plan that is no better any more', async () => {

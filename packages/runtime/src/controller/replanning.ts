@@ -25,13 +25,19 @@ export interface ReplanningTerms {
 }
 
 const DIAL_MS = 5000;
-/** No image waits longer than this for a plan that is being prepared while another one is in force. */
+/**
+ * For so long at least, and at most, an image waits for a plan that is being prepared while another one is in force; in between, for as much
+ * as it would take longer on that.
+ */
 const HOLD_MS = 150;
+const MOST_HOLD_MS = 600;
 /** Nothing is loaded for so long after a plan that stood by has taken over, and how often it is looked whether it still works. */
 const REST_MS = 1500;
 const REST_LOOK_MS = 25;
 /** A plan that stands by replaces one that works where it takes less than this share of what that takes: a better one comes soon. */
 const STAND_IN = 0.85;
+/** One that will soon stand by is waited for where it takes no more than so many times what the best plan takes. */
+const AS_GOOD = 1.15;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
 /** Searches for which there is time that are given up in a row because of what has changed meanwhile: then one is let finish. */
@@ -41,6 +47,11 @@ const MOST_GIVEN_UP = 3;
 interface Due {
   readonly reason: PlanReason;
   readonly since: number;
+}
+
+/** The same of one that is ready, and how long it was searched for, in ms. */
+interface Made extends Due {
+  readonly planMs: number;
 }
 
 export class Replanning {
@@ -65,9 +76,9 @@ export class Replanning {
         readonly stop: AbortController;
       }
     | undefined;
-  /** What came of plans that stood by. */
-  readonly #stoodBy = new WeakMap<Cluster, Generation>();
-  #hold = false;
+  /** Those of plans that stood by before they came into force. */
+  readonly #stoodBy = new WeakSet<Cluster>();
+  #holdMs = 0;
 
   constructor(context: Context, terms: ReplanningTerms) {
     this.#context = context;
@@ -84,7 +95,7 @@ export class Replanning {
    * out slow, and an image on it would hold the preparation up. 0 where it need not.
    */
   get holdMs(): number {
-    return this.#hold ? HOLD_MS : 0;
+    return this.#holdMs;
   }
 
   /** Whether a plan is being loaded. */
@@ -167,7 +178,7 @@ export class Replanning {
         // Where nothing has changed meanwhile, the same would fail again at once.
         if (this.#due === undefined) this.#later();
       } finally {
-        this.#hold = false;
+        this.#holdMs = 0;
       }
       if (this.#due === undefined) {
         this.#due = this.#postponed;
@@ -189,7 +200,7 @@ export class Replanning {
       const best = standbys.best(asked, judge);
       const running = generations.current;
       if (best === undefined || !(best.ms < runningMs * STAND_IN)) return;
-      this.#standIn(best.prepared, asked, judge, reason, since);
+      this.#standIn(best.prepared, asked, judge, { reason, since, planMs: 0 });
       running?.supersede(runningMs);
       // What is being prepared was planned for something else.
       this.#preparing?.stop.abort();
@@ -210,7 +221,7 @@ export class Replanning {
   }
 
   /** Puts a plan in force that stood by. */
-  #standIn(prepared: Prepared, asked: Asked, judge: PlanSimulator, reason: PlanReason, since: number): void {
+  #standIn(prepared: Prepared, asked: Asked, judge: PlanSimulator, { reason, since, planMs }: Made): void {
     const { generations, standbys, kept } = this.#terms;
     const work = moved(prepared.work, prepared.ids, asked.ids);
     if (work === undefined) return;
@@ -220,8 +231,8 @@ export class Replanning {
     const tookMs = performance.now() - since;
     const run = judge.run(work);
     const now = { ...prepared, predicted: run };
-    const generation = generations.switchTo(now, { reason, tookMs, planMs: 0, prepareMs: 0 });
-    this.#stoodBy.set(prepared.cluster, generation);
+    const generation = generations.switchTo(now, { reason, tookMs, planMs, prepareMs: 0 });
+    this.#stoodBy.add(prepared.cluster);
     // The devices of the simulation may be others than those it was prepared among.
     kept(generation, run, asked.ids);
   }
@@ -231,10 +242,22 @@ export class Replanning {
     return 1 - (this.#context.options.margin ?? MARGIN);
   }
 
-  /** A plan that stood by has failed. */
-  standInFailed({ cluster }: Prepared, error: Error): void {
-    const generation = this.#stoodBy.get(cluster);
-    if (generation !== undefined) this.#terms.generations.giveUp(generation, error);
+  /**
+   * Waits for a plan that is being made ready to stand by, where it takes no more than `mostMs`, and puts it in force: one is there
+   * sooner than another could be. Whether one is in force.
+   */
+  async #comesSoon(asked: Asked, judge: PlanSimulator, mostMs: number, made: Made): Promise<boolean> {
+    const { generations, standbys } = this.#terms;
+    const running = generations.current;
+    const coming = standbys.coming(asked, judge);
+    if (running === undefined || coming === undefined || coming.ms > mostMs) return false;
+    await coming.done.catch(() => undefined);
+    const best = standbys.best(asked, judge);
+    if (best === undefined || best.ms > mostMs || generations.current !== running || this.#context.closed) return false;
+    const work = moved(running.facts.work, running.facts.ids, asked.ids);
+    this.#standIn(best.prepared, asked, judge, made);
+    if (work !== undefined) running.supersede(judge.latency(work));
+    return true;
   }
 
   async #planFor(model: ServedModel, asked: Asked, reason: PlanReason, since: number): Promise<void> {
@@ -265,7 +288,9 @@ export class Replanning {
         this.#terms.kept(running, judge.run(before), asked.ids);
         return;
       }
-      this.#hold = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
+      const urgent = reason === 'drift' && !this.#stoodBy.has(running.facts.cluster);
+      if (urgent) this.#holdMs = Math.min(MOST_HOLD_MS, Math.max(HOLD_MS, runningMs - bestMs));
+      if (urgent && (await this.#comesSoon(asked, judge, AS_GOOD * bestMs, { reason, since, planMs }))) return;
     }
     await this.#rest(running);
     if (this.#context.closed) return;
@@ -276,7 +301,7 @@ export class Replanning {
     }
     const plan = toPlan(model.workload, work, asked.ids.length);
     const { transport, prepareMs, silenceMs = 2000, requestMs = 20_000, inFlight = 1 } = options;
-    let generation: Generation | undefined;
+    let cluster: Cluster | undefined;
     const preparing = performance.now();
     standbys.yield();
     const program = compile(model.graph, plan, model.analysis);
@@ -293,7 +318,7 @@ export class Replanning {
       inFlight,
       signal: stop.signal,
       failed: (error) => {
-        if (generation !== undefined) generations.giveUp(generation, error);
+        if (cluster !== undefined && !standbys.lost(cluster)) generations.failed(cluster, error);
       },
       ...(prepareMs === undefined ? {} : { prepareMs }),
     }).finally(() => {
@@ -306,7 +331,7 @@ export class Replanning {
       throw attempt.error;
     }
     this.#failures = 0;
-    const { cluster } = attempt;
+    cluster = attempt.cluster;
     // A device may have failed, or the controller have been closed, when it was just ready.
     if (stop.signal.aborted || this.#context.closed) {
       await cluster.close();
@@ -315,7 +340,7 @@ export class Replanning {
     }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
     const tookMs = performance.now() - since;
-    generation = generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
+    generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
     if (reason === 'drift' && runningMs !== undefined) running?.supersede(runningMs);
   }
 

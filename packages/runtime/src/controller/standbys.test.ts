@@ -30,6 +30,26 @@ describe('plans that stand by', () => {
     expect(generation).toBe(controller.generation?.number);
   });
 
+  it('keeps the plan ready that was in force before, and has it stand by where it does', async () => {
+    let loads = 0;
+    const controller = await scene().control();
+    const mischief = (_: number, what: string): undefined => {
+      if (what === 'load') loads++;
+    };
+    await scene().device(controller, 'a', 1, { mischief });
+    await until(() => controller.generation?.devices.join() === 'a');
+    const b = await scene().device(controller, 'b', 2);
+    await scene().standingBy(controller);
+    // The plan on a alone, and what a has of the one on both.
+    expect([loads, standing('b')]).toEqual([2, ['a']]);
+    await until(() => standing('a') !== undefined);
+    await b.close();
+    await until(() => controller.generation?.devices.join() === 'a');
+    expect(scene().of('plan').at(-1)).toMatchObject({ planMs: 0, prepareMs: 0 });
+    expect(rows((await controller.infer(inputs)).outputs)).toEqual(all(1));
+    expect(loads).toBe(2);
+  });
+
   it('prepares for no loss where that is not wanted', async () => {
     const controller = await scene().control({ standbys: 0 });
     await scene().device(controller, 'a', 1);

@@ -2,10 +2,10 @@
  * Plans prepared ahead of time: for each of the busiest devices of the plan in force, one that does without it. When that device is
  * lost, or its link or it has become slow, the next image runs on such a plan at once, and what suits better is searched for and
  * loaded meanwhile. They are made one after another, when nothing else is being planned, and cost their devices the memory of rows and results;
- * models and weights are those of the other plans mostly.
+ * models and weights are those of the other plans mostly. The plan that was in force before stays ready, too: networks come back to what they were.
  */
 import { compile, type PlanningTask, type PlanSimulator, simulator, toPlan, type WorkPlan } from '@distredge/core';
-import { tryConnect } from '../requester.js';
+import { type Cluster, tryConnect } from '../requester.js';
 import type { Context } from './context.js';
 import type { Generation } from './generation.js';
 import type { Prepared } from './generations.js';
@@ -33,7 +33,7 @@ interface Standby {
 /** Devices that are prepared for to be missed, where nothing else is said. */
 const MOST = 3;
 /** A plan must have been in force for so long, with nothing else being planned, before stand-ins are prepared. */
-const QUIET_MS = 500;
+const QUIET_MS = 100;
 /** After one could not be prepared, or has failed: twice as long each time, up to so long. */
 const AGAIN_MS = 5000;
 const MOST_AGAIN_MS = 80_000;
@@ -47,6 +47,10 @@ export class Standbys {
   readonly #context: Context;
   readonly #terms: StandbyTerms;
   readonly #ready = new Map<string, Standby>();
+  /** The plan that was in force before. */
+  #former: Generation | undefined;
+  /** The one that is being prepared; `done` when it stands by, or cannot. */
+  #coming: { readonly asked: Asked; readonly work: WorkPlan; readonly done: Promise<void> } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #making = false;
   /** Whether something has changed since plans began to be made. */
@@ -80,23 +84,50 @@ export class Standbys {
     this.#timer.unref();
   }
 
+  /** A plan that works is in force no more: keeps it ready, in place of the one before. */
+  keep(generation: Generation): void {
+    if (this.#most === 0 || this.#context.closed) {
+      generation.retire();
+      return;
+    }
+    this.#former?.retire();
+    generation.keep();
+    this.#former = generation;
+  }
+
+  /** The plan that was in force before, once its images are done. */
+  get #rested(): Prepared | undefined {
+    const former = this.#former;
+    return former === undefined || former.closed || former.inFlight > 0 ? undefined : former.facts;
+  }
+
   /** The stand-in that is the fastest for this task, and what it takes, in ms; undefined where none suits its devices. */
   best(asked: Asked, judge: PlanSimulator): { readonly prepared: Prepared; readonly ms: number } | undefined {
     let best: { prepared: Prepared; ms: number } | undefined;
-    for (const { prepared } of this.#ready.values()) {
-      const work = this.#works(prepared) ? moved(prepared.work, prepared.ids, asked.ids) : undefined;
-      const ms = work === undefined ? Number.POSITIVE_INFINITY : judge.latency(work);
-      if (ms < (best?.ms ?? Number.POSITIVE_INFINITY)) best = { prepared, ms };
+    for (const prepared of [...[...this.#ready.values()].map((one) => one.prepared), this.#rested]) {
+      const ms = prepared === undefined ? Number.POSITIVE_INFINITY : this.#judge(prepared, asked, judge);
+      if (prepared !== undefined && ms < (best?.ms ?? Number.POSITIVE_INFINITY)) best = { prepared, ms };
     }
     return best;
+  }
+
+  /** What a plan that is ready takes for this task, in ms; Infinity where it does not suit its devices. */
+  #judge(prepared: Prepared, asked: Asked, judge: PlanSimulator): number {
+    const work = this.#works(prepared) ? moved(prepared.work, prepared.ids, asked.ids) : undefined;
+    return work === undefined ? Number.POSITIVE_INFINITY : judge.latency(work);
+  }
+
+  /** The one that is being loaded, and what it takes for this task, in ms; undefined where none is, or not for these devices. */
+  coming(asked: Asked, judge: PlanSimulator): { readonly ms: number; readonly done: Promise<void> } | undefined {
+    if (this.#coming === undefined || !this.loading) return undefined;
+    const work = moved(this.#coming.work, this.#coming.asked.ids, asked.ids);
+    return work === undefined ? undefined : { ms: judge.latency(work), done: this.#coming.done };
   }
 
   /** Whether all its devices are there and none of them has failed. */
   #works({ ids, cluster }: Prepared): boolean {
     const { registry, suspects } = this.#context;
-    const used = new Set(cluster.program.steps.map(({ device }) => device));
-    return [...used].every((index) => {
-      const id = ids[index] ?? '';
+    return usedBy({ ids, cluster }).every((id) => {
       const device = registry.devices.get(id);
       return device !== undefined && isOnline(device) && !suspects.has(id);
     });
@@ -105,6 +136,9 @@ export class Standbys {
   /** Hands one out, to be in force from now on. */
   take(prepared: Prepared): void {
     for (const [id, standby] of this.#ready) if (standby.prepared === prepared) this.#ready.delete(id);
+    if (this.#former?.facts !== prepared) return;
+    this.#former.handOn();
+    this.#former = undefined;
   }
 
   /** Gives up looking for one: a plan that is needed now is looked for first. */
@@ -172,21 +206,38 @@ export class Standbys {
     if (asked === undefined) return this.#drop(without);
     const judge = simulator(asked.task);
     const before = this.#ready.get(without)?.prepared;
-    const work = before === undefined ? undefined : moved(before.work, before.ids, asked.ids);
-    const isMs = work === undefined ? Number.POSITIVE_INFINITY : judge.latency(work);
+    const isMs = before === undefined ? Number.POSITIVE_INFINITY : this.#judge(before, asked, judge);
     const wasMs = before?.predicted.latencyMs ?? 0;
     if (before?.ids.join() === asked.ids.join() && Math.abs(isMs - wasMs) <= SAME * wasMs) return;
-    const start = work === undefined ? [] : [work];
+    const former = this.#rested;
+    const formerMs = former === undefined ? Number.POSITIVE_INFINITY : this.#judge(former, asked, judge);
+    const start = [before, former].flatMap((one) => (one && moved(one.work, one.ids, asked.ids)) ?? []);
     this.#search = new Search(options.plan, asked.task, { urgent: true, start });
     const next = await this.#search.plan;
     this.#search = undefined;
-    if (next === undefined || isOver() || judge.latency(next) > (1 - SAME) * isMs) return;
-    const prepared = await this.#prepare(asked, next, judge);
-    if (prepared === undefined) return;
+    if (next === undefined || isOver()) return;
+    const enough = judge.latency(next) / (1 - SAME);
+    if (isMs < enough) return;
+    if (former !== undefined && formerMs < enough && this.#rested === former) {
+      this.take(former);
+      const work = moved(former.work, former.ids, asked.ids) ?? former.work;
+      await this.#stand(without, { ...former, predicted: judge.run(work) });
+      return;
+    }
+    const done = this.#prepare(asked, next, judge).then((made) => (made ? this.#stand(without, made) : undefined));
+    this.#coming = { asked, work: next, done };
+    await done.finally(() => {
+      this.#coming = undefined;
+    });
+  }
+
+  /** From now on this one stands by for the loss of a device. */
+  async #stand(without: string, prepared: Prepared): Promise<void> {
+    const before = this.#ready.get(without);
     this.#ready.set(without, { without, prepared });
-    await before?.cluster.close();
-    const devices = [...new Set(prepared.cluster.program.steps.map(({ device }) => prepared.ids[device] ?? ''))].sort();
-    context.tell({ type: 'standby', without, devices, predictedMs: prepared.predicted.latencyMs });
+    const { latencyMs: predictedMs } = prepared.predicted;
+    this.#context.tell({ type: 'standby', without, devices: usedBy(prepared).sort(), predictedMs });
+    await before?.prepared.cluster.close();
   }
 
   async #prepare(asked: Asked, work: WorkPlan, judge: PlanSimulator): Promise<Prepared | undefined> {
@@ -214,7 +265,7 @@ export class Standbys {
       signal: ending.signal,
       ...(prepareMs === undefined ? {} : { prepareMs }),
       failed: (error) => {
-        if (prepared !== undefined) this.#lost(prepared, error);
+        if (prepared !== undefined && !this.lost(prepared.cluster)) this.#terms.failed(prepared, error);
       },
     });
     this.#travelling = false;
@@ -230,14 +281,14 @@ export class Standbys {
     return prepared;
   }
 
-  #lost(prepared: Prepared, error: Error): void {
-    const standby = [...this.#ready.values()].find((one) => one.prepared === prepared);
-    if (standby === undefined) {
-      this.#terms.failed(prepared, error);
-      return;
-    }
+  /** A cluster has failed; whether its plan stood by for the loss of a device, and was not in force. */
+  lost(cluster: Cluster): boolean {
+    if (this.#former?.facts.cluster === cluster) this.#former = undefined;
+    const standby = [...this.#ready.values()].find(({ prepared }) => prepared.cluster === cluster);
+    if (standby === undefined) return false;
     this.#ready.delete(standby.without);
     this.refresh(AGAIN_MS);
+    return true;
   }
 
   async #drop(without: string): Promise<void> {
@@ -250,7 +301,13 @@ export class Standbys {
     clearTimeout(this.#timer);
     this.yield();
     for (const id of [...this.#ready.keys()]) await this.#drop(id);
+    await this.#former?.close();
   }
+}
+
+/** The devices that a plan has work for. */
+function usedBy({ ids, cluster }: Pick<Prepared, 'ids' | 'cluster'>): string[] {
+  return [...new Set(cluster.program.steps.map(({ device }) => ids[device] ?? ''))];
 }
 
 /** The rate of the slowest link, in 10⁶ bit/s. */

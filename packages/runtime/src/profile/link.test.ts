@@ -24,6 +24,23 @@ it('goes by the quickest empty message where most of them waited behind other tr
   expect(figuresOf([2, 2.2, 2.4], [52, 52.2, 52.4], bytes)).toEqual({ mbps: 20, latencyMs: 1.1 });
   // By the middle of these, it would be 500 Mbit/s.
   expect(figuresOf([2, 50, 51], [52, 52, 53], bytes)).toEqual({ mbps: 20, latencyMs: 1 });
+  // And of those with bytes: by their middle, 8.
+  expect(figuresOf([2, 50, 51], [52, 127, 140], bytes)).toEqual({ mbps: 20, latencyMs: 1 });
+});
+
+it('ends early where messages take long, with a few of each size', async () => {
+  const transport = createMemoryTransport();
+  const listener = await answerMessages(transport, 'there');
+  let [time, looks] = [0, 0];
+  const now = (): number => {
+    if (looks++ % 2 === 1) time += 100;
+    return time;
+  };
+  const { latencyMs } = await measureLink(transport, listener.address, { bytes: 1000, rounds: 12, limitMs: 400, now });
+  expect(latencyMs).toBe(50);
+  // One round to warm up, and three.
+  expect(time).toBe(800);
+  await listener.close();
 });
 
 it('stays finite where size makes no difference', async () => {

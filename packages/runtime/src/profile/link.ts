@@ -20,6 +20,8 @@ export interface LinkOptions {
   readonly bytes?: number;
   /** Messages of each size. Default 200. */
   readonly rounds?: number;
+  /** Ends early after so many ms, once a few messages of each size are timed: other traffic may hold every one of them up. Default: never. */
+  readonly limitMs?: number;
   /** Wait without sleeping, as providers with cores of their own do. Default: no. */
   readonly busy?: boolean;
   /** Wall clock in ms. */
@@ -29,6 +31,9 @@ export interface LinkOptions {
 /** The largest message that the answering end takes. */
 const MOST_BYTES = 2 ** 26;
 const WARM_UP = 20;
+/** Where there is a limit: messages of each size that are timed whatever they take, and the share of it for warming up. */
+const LEAST_ROUNDS = 3;
+const WARM_UP_SHARE = 0.25;
 const START_MS = 10_000;
 /** A link is not measured faster than this, in 10⁶ bit/s. */
 const MOST_MBPS = 1e9;
@@ -59,7 +64,13 @@ export async function answerMessages(transport: Transport, address: string): Pro
 export async function measureLink(
   transport: Transport,
   address: string,
-  { bytes = 2 ** 18, rounds = 200, busy = false, now = () => performance.now() }: LinkOptions = {},
+  {
+    bytes = 2 ** 18,
+    rounds = 200,
+    limitMs = Number.POSITIVE_INFINITY,
+    busy = false,
+    now = () => performance.now(),
+  }: LinkOptions = {},
 ): Promise<LinkFigures> {
   let answered: (() => void) | undefined;
   let failed: ((error: Error) => void) | undefined;
@@ -90,11 +101,17 @@ export async function measureLink(
   };
   const times: [number[], number[]] = [[], []];
   try {
+    let passed = 0;
+    let request = 0;
     for (let round = -WARM_UP; round < rounds; round++) {
+      if (round >= LEAST_ROUNDS && passed >= limitMs) break;
+      request += 1;
       for (const [kind, payload] of [none, large].entries()) {
-        const ms = await exchange(payload, round + WARM_UP + 1);
+        const ms = await exchange(payload, request);
+        passed += ms;
         if (round >= 0) times[kind]?.push(ms);
       }
+      if (round < 0 && passed >= WARM_UP_SHARE * limitMs) round = -1;
     }
   } finally {
     failed = undefined;
@@ -108,12 +125,14 @@ const DISTURBED = 2;
 
 /**
  * What a link is, from what empty messages and those of so many bytes took, ms. Where most empty ones waited for other traffic, the quickest
- * counts: else the rate would come out as fast as chance has it, or faster than any link.
+ * of both kinds count: else the rate would come out as chance has it.
  */
 export function figuresOf(empty: readonly number[], large: readonly number[], bytes: number): LinkFigures {
   const quickest = Math.min(...empty);
-  const small = median(empty) > DISTURBED * quickest ? quickest : median(empty);
-  const extra = Math.max(median(large) - small, (bytes * 8) / (MOST_MBPS * 1000));
+  const disturbed = median(empty) > DISTURBED * quickest;
+  const small = disturbed ? quickest : median(empty);
+  const whole = disturbed ? Math.min(...large) : median(large);
+  const extra = Math.max(whole - small, (bytes * 8) / (MOST_MBPS * 1000));
   return { mbps: (bytes * 8) / (extra * 1000), latencyMs: small / 2 };
 }
 
