@@ -118,6 +118,11 @@ class Serving implements Controller, Context {
       standbys: this.#standbys,
       pace: this.#watching.pace,
       suspect,
+      glance: async () => {
+        const slower = await this.#links.glance();
+        if (slower > 0) void this.#links.measure('all').then(() => this.#replanning.need('measured'));
+        return slower;
+      },
       kept: (generation, run, ids) => {
         this.#watching.from(generation, run, ids);
         this.#standbys.refresh();

@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import type { Transport } from '../link/link.js';
 import { type Bus, type Endpoint, openBus } from './bus.js';
-import { quickLink } from './links.js';
+import { quickLink, slowerLink } from './links.js';
 import { type Answer, decode, encode, type LinkReport, MESSAGE_VERSION, type Order } from './messages.js';
 import { apply, EMPTY_REGISTRY, isOnline, type Registry, type RegistryEvent } from './registry.js';
 import { eventOf } from './registry-events.js';
@@ -175,16 +175,23 @@ export class Directory {
 
   /** Measures the link from this process to a device. Rejects as `quickLink` does. */
   async measureLink(id: string, deadlineMs: number): Promise<void> {
-    const device = this.#registry.devices.get(id);
-    if (device?.announcement === undefined || !isOnline(device)) {
-      throw new DistrEdgeError('PROVIDER_LOST', 'a device whose link was to be measured is gone', {
-        where: `device '${id}'`,
-      });
-    }
-    const { mbps, latencyMs } = await quickLink(this.#options.transportTo(id), device.announcement.probe, deadlineMs);
+    const { mbps, latencyMs } = await quickLink(this.#options.transportTo(id), this.#probeOf(id), deadlineMs);
     this.#take({
       kind: 'linked',
       report: { version: MESSAGE_VERSION, from: CONTROLLER, to: id, mbps, latencyMs, at: Date.now() },
+    });
+  }
+
+  /** As `slowerLink`, for the link from this process to a device. */
+  async slowerLink(id: string, knownMbps: number, deadlineMs: number): Promise<number | undefined> {
+    return slowerLink(this.#options.transportTo(id), this.#probeOf(id), knownMbps, deadlineMs);
+  }
+
+  #probeOf(id: string): string {
+    const device = this.#registry.devices.get(id);
+    if (device?.announcement !== undefined && isOnline(device)) return device.announcement.probe;
+    throw new DistrEdgeError('PROVIDER_LOST', 'a device whose link was to be measured is gone', {
+      where: `device '${id}'`,
     });
   }
 

@@ -23,6 +23,13 @@ describe('drift', () => {
     expect(changes).toEqual([{ factors: new Map([[1, 2]]), network: undefined, sudden: undefined }]);
   });
 
+  it('is not told by what little work takes', () => {
+    const factorOf = (predicted: number, measured: number) =>
+      told(feed(new DriftWatch([60, predicted], 100, { window: 3 }), 3, 100, [60, measured]))[0]?.factors.get(1);
+    expect([factorOf(4, 9), factorOf(4, 12)]).toEqual([undefined, 3]);
+    expect([factorOf(20, 5), factorOf(30, 15)]).toEqual([undefined, 0.5]);
+  });
+
   it('of images that take longer while devices compute as before is the network', () => {
     const watch = new DriftWatch([40, 60], 100, { window: 3 });
     feed(watch, 3, 100, [40, 60]);

@@ -39,6 +39,12 @@ export interface Drift {
 const THRESHOLD = 0.25;
 const WINDOW = 5;
 const LEAST_MS = 2;
+/**
+ * Devices that compute less than this share of what an image takes, by the clock and as predicted, are not judged; nor said to be faster where
+ * less than that share was predicted. What little work takes tells nothing of what much would.
+ */
+const LEAST_SHARE = 0.1;
+const LEAST_SHARE_FASTER = 0.25;
 /** A new plan is off by so many times for reasons of its own: what messages cost beyond their bytes, a machine that is busy. */
 const FAR_OFF = 2;
 /** It need not be waited for the whole window where the factors of the images so far, each beyond that, multiplied are this: two of 4 times. */
@@ -89,7 +95,7 @@ export class DriftWatch {
     this.#computeMs.forEach((predicted, device) => {
       const measured = now.computeMs[device] ?? 0;
       slowerMs = Math.max(slowerMs, measured - predicted);
-      if (enough && predicted > 0 && measured > 0 && this.#differs(measured, predicted))
+      if (enough && predicted > 0 && measured > 0 && this.#tells(measured, predicted))
         factors.set(device, measured / predicted);
     });
     const network = this.#network(now.totalMs, slowerMs, factors.size > 0);
@@ -159,6 +165,12 @@ export class DriftWatch {
     }
     const usualMs = this.#usual.totalMs;
     return !explained && this.#differs(totalMs, usualMs) ? totalMs / usualMs : undefined;
+  }
+
+  /** Whether what a device computes says that it is slower or faster than its profile. */
+  #tells(measured: number, predicted: number): boolean {
+    const least = measured > predicted ? LEAST_SHARE : LEAST_SHARE_FASTER;
+    return this.#differs(measured, predicted) && Math.max(measured, predicted) >= least * this.#predictedMs;
   }
 
   #differs(measured: number, expected: number): boolean {

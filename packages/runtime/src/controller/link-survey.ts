@@ -18,6 +18,8 @@ export interface Surveyed {
   readonly failed: number;
 }
 
+/** What one measurement is given where nothing else is said. */
+const LINK_MS = 10_000;
 /** On top of what one measurement is given, for its order and answer. */
 const ORDER_MS = 2000;
 /** How often links that carry nothing are looked at, and by which factor they must have changed. */
@@ -50,6 +52,36 @@ export class LinkSurvey {
     return links;
   }
 
+  /**
+   * Looks whether a device is much worse connected to this process than known, and takes all its links for as slow then. Returns how many are.
+   * Never rejects: what goes wrong is told.
+   */
+  glance(): Promise<number> {
+    const slower = this.#last.then(() => this.#glance());
+    this.#last = slower.then(() => ({ measured: 0, failed: 0 }));
+    return slower;
+  }
+
+  async #glance(): Promise<number> {
+    const { registry, model, suspects, directory, options } = this.#context;
+    const { linkMs = LINK_MS } = options;
+    let slower = 0;
+    for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
+      const known = registry.links.get(linkKey(CONTROLLER, id));
+      if (known === undefined || this.#context.closed) continue;
+      try {
+        const mbps = await directory.slowerLink(id, known.mbps, linkMs);
+        if (mbps === undefined) continue;
+        slower += 1;
+        const own = [...registry.links.values()].filter(({ from, to }) => from === id || to === id);
+        directory.suppose(own.filter((link) => link.mbps > mbps).map((link) => ({ ...link, mbps, at: Date.now() })));
+      } catch (error) {
+        this.#context.problem(error);
+      }
+    }
+    return slower;
+  }
+
   async #measure(which: Which): Promise<Surveyed> {
     const context = this.#context;
     const own = typeof which === 'object' ? which.of : undefined;
@@ -75,7 +107,7 @@ export class LinkSurvey {
 
   async #one(from: string, to: string, address: string): Promise<void> {
     const { directory, options } = this.#context;
-    const { linkMs = 10_000 } = options;
+    const { linkMs = LINK_MS } = options;
     if (from === CONTROLLER) await directory.measureLink(to, linkMs);
     else {
       const order = { kind: 'links', peers: [{ id: to, address }], deadlineMs: linkMs } as const;

@@ -37,8 +37,47 @@ function ending(transport: Transport): { readonly transport: Transport; end(erro
   };
 }
 
+/** What tells a link that became slow from one that did not: large enough to take a while, and few. */
+const GLANCE = { bytes: 2 ** 15, rounds: 4, limitMs: 60 };
+/** A glance may be off by so much, in ms. */
+const GLANCE_MS = 2;
+/** A link that takes so many times as long as known became slow. */
+const SLOWER = 2;
+
+/**
+ * Whether the link to an end that runs `answerMessages` carries much less than `knownMbps`, and then what it carries, in 10⁶ bit/s; undefined
+ * where it does not. Far sooner done than `quickLink`, and coarser. Rejects as that does.
+ */
+export async function slowerLink(
+  transport: Transport,
+  address: string,
+  knownMbps: number,
+  deadlineMs: number,
+): Promise<number | undefined> {
+  const { mbps } = await inTime(transport, address, deadlineMs, (links) => measureLink(links, address, GLANCE));
+  const msAt = (rate: number): number => (GLANCE.bytes * 8) / (rate * 1000);
+  const known = msAt(knownMbps);
+  return msAt(mbps) > Math.max(SLOWER * known, known + GLANCE_MS) ? mbps : undefined;
+}
+
 /** Measures the link to an end that runs `answerMessages`. Rejects as `dial` does, with `LINK_CLOSED`, or `DEADLINE`. */
-export async function quickLink(transport: Transport, address: string, deadlineMs: number): Promise<LinkFigures> {
+export function quickLink(transport: Transport, address: string, deadlineMs: number): Promise<LinkFigures> {
+  return inTime(transport, address, deadlineMs, async (links) => {
+    const look = await measureLink(links, address, LOOK);
+    const bits = (AIM_MS / ALL_ROUNDS) * look.mbps * 1000;
+    const bytes = Math.min(MOST_BYTES, Math.max(LOOK.bytes, Math.round(bits / 8)));
+    const { mbps, latencyMs } = await measureLink(links, address, { bytes, rounds: ROUNDS, limitMs: LIMIT_MS });
+    return { mbps: Math.min(mbps, MOST_MBPS), latencyMs };
+  });
+}
+
+/** Measures over links that end when it takes too long. */
+async function inTime<T>(
+  transport: Transport,
+  address: string,
+  deadlineMs: number,
+  measure: (transport: Transport) => Promise<T>,
+): Promise<T> {
   const links = ending(transport);
   const timer = setTimeout(
     () =>
@@ -46,15 +85,7 @@ export async function quickLink(transport: Transport, address: string, deadlineM
     deadlineMs,
   );
   try {
-    const look = await measureLink(links.transport, address, LOOK);
-    const bits = (AIM_MS / ALL_ROUNDS) * look.mbps * 1000;
-    const bytes = Math.min(MOST_BYTES, Math.max(LOOK.bytes, Math.round(bits / 8)));
-    const { mbps, latencyMs } = await measureLink(links.transport, address, {
-      bytes,
-      rounds: ROUNDS,
-      limitMs: LIMIT_MS,
-    });
-    return { mbps: Math.min(mbps, MOST_MBPS), latencyMs };
+    return await measure(links.transport);
   } finally {
     clearTimeout(timer);
   }

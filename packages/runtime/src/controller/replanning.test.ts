@@ -29,7 +29,11 @@ afterEach(() => {
 });
 
 /** What makes plans, alone, in a cluster of two devices with a plan in force that has one of them compute everything. */
-async function alone(plan: PlanFunction, tricks: DeviceTricks = {}, standingBy: Partial<Standbys> = {}) {
+async function alone(
+  plan: PlanFunction,
+  tricks: DeviceTricks = {},
+  { standingBy = {}, ...more }: { standingBy?: Partial<Standbys>; glance?: () => Promise<number> } = {},
+) {
   const controller = await scene().control({ standbys: 0 });
   await scene().device(controller, 'a', 1);
   await scene().device(controller, 'b', 2, tricks);
@@ -51,17 +55,22 @@ async function alone(plan: PlanFunction, tricks: DeviceTricks = {}, standingBy: 
   const facts = { ids: ['a'], work: await shared([1]), number: 1, cluster: {} };
   const switched: (Prepared & PlanMade)[] = [];
   const nothing = () => undefined;
-  const standbys = { best: nothing, coming: nothing, take: nothing, yield: nothing, yieldSearch: nothing };
+  const standbys = { best: nothing, coming: nothing, lost: () => true, take: nothing, yield: nothing };
   const replanning = new Replanning(context, {
     generations: {
       current: { facts, supersede: nothing },
       count: 1,
-      switchTo: (prepared: Prepared, made: PlanMade) => switched.push({ ...prepared, ...made }),
+      switchTo: (prepared: Prepared, made: PlanMade) => {
+        switched.push({ ...prepared, ...made });
+        undo.push(() => void prepared.cluster.close?.());
+      },
     } as unknown as Generations,
-    standbys: { ...standbys, ...standingBy } as unknown as Standbys,
+    standbys: { ...standbys, yieldSearch: nothing, ...standingBy } as unknown as Standbys,
     pace,
     suspect: () => undefined,
+    glance: async () => 0,
     kept: () => undefined,
+    ...more,
   });
   return { pace, replanning, suspects, switched, told, problems };
 }
@@ -143,9 +152,11 @@ describe('planning anew', () => {
       byRule,
       { mischief },
       {
-        coming: (_, judge) => ({ ms: judge.latency(prepared.work), done }),
-        // None while the need is told, and the one that was waited for afterwards.
-        best: (_, judge) => (best++ === 0 ? undefined : { prepared, ms: judge.latency(prepared.work) }),
+        standingBy: {
+          coming: (_, judge) => ({ ms: judge.latency(prepared.work), done }),
+          // None while the need is told, and the one that was waited for afterwards.
+          best: (_, judge) => (best++ === 0 ? undefined : { prepared, ms: judge.latency(prepared.work) }),
+        },
       },
     );
     loads = 0;
@@ -172,6 +183,34 @@ describe('planning anew', () => {
     expect(told).toMatchObject([{ type: 'kept' }]);
     expect(problems).toEqual([]);
     hold.go();
+  });
+
+  it('does not switch to a plan that took a while and is no better by what a last look at the links says', async () => {
+    let seen = (): void => undefined;
+    const { pace, replanning, switched, told, problems } = await alone(
+      async (task, options) => {
+        await new Promise((resolve) => setTimeout(resolve, 550));
+        return byRule(task, options);
+      },
+      {},
+      {
+        glance: async () => {
+          seen();
+          return 1;
+        },
+      },
+    );
+    seen = () => pace.set('b', 1000);
+    replanning.need('measured');
+    await until(() => !replanning.busy && told.length > 0, 5000);
+    expect([switched, problems]).toEqual([[], []]);
+    expect(told).toMatchObject([{ type: 'kept' }]);
+    // It is still worth it.
+    seen = () => pace.clear();
+    pace.clear();
+    replanning.need('measured');
+    await until(() => switched.length > 0, 5000);
+    expect(switched).toMatchObject([{ ids: ['a', 'b'], reason: 'measured' }]);
   });
 
   it('does not wait for a plan that is being prepared on a device that has failed meanwhile', async () => {

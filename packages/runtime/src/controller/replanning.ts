@@ -20,6 +20,8 @@ export interface ReplanningTerms {
   /** How much longer than profiled a device takes. */
   readonly pace: ReadonlyMap<string, number>;
   suspect(id: string): void;
+  /** Looks whether links are much slower than known; how many are. */
+  glance(): Promise<number>;
   /** The plan in force stays, judged anew: `run` is what it should take now, on devices `ids`. */
   kept(generation: Generation, run: SimulatedRun, ids: readonly string[]): void;
 }
@@ -40,6 +42,8 @@ const STAND_IN = 0.85;
 const AS_GOOD = 1.15;
 /** Share by which a new plan must be faster where nothing else is said. */
 const MARGIN = 0.03;
+/** What links are is looked at again before a plan comes into force that was asked for longer ago than this. */
+const OLD_MS = 500;
 /** Searches for which there is time that are given up in a row because of what has changed meanwhile: then one is let finish. */
 const MOST_GIVEN_UP = 3;
 
@@ -338,9 +342,25 @@ export class Replanning {
       this.need('failed');
       return;
     }
+    const readyAt = performance.now();
+    if (running !== undefined && readyAt - asking > OLD_MS && (await this.#terms.glance()) > 0) {
+      // It was made for faster links.
+      const now = this.#known(model);
+      const next = now === undefined ? undefined : moved(work, asked.ids, now.asked.ids);
+      if (now === undefined || next === undefined || !(now.judge.latency(next) < now.runningMs * this.#margin)) {
+        await cluster.close();
+        this.need('drift', true);
+        return;
+      }
+    }
+    if (this.#isStale(asked) || this.#context.closed) {
+      await cluster.close();
+      this.need('failed');
+      return;
+    }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };
     const tookMs = performance.now() - since;
-    generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: performance.now() - preparing });
+    generations.switchTo(prepared, { reason, tookMs, planMs, prepareMs: readyAt - preparing });
     if (reason === 'drift' && runningMs !== undefined) running?.supersede(runningMs);
   }
 

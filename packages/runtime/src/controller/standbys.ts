@@ -90,9 +90,22 @@ export class Standbys {
       generation.retire();
       return;
     }
-    this.#former?.retire();
+    const spare = this.#rested;
+    if (spare === undefined || !this.#adopt(spare)) this.#former?.retire();
     generation.keep();
     this.#former = generation;
+  }
+
+  /** Has a plan that is ready stand by for the loss of a device for which none does; whether there is such a device. */
+  #adopt(prepared: Prepared): boolean {
+    const current = this.#terms.current();
+    if (current === undefined || !this.#works(prepared)) return false;
+    const used = usedBy(prepared);
+    const without = this.#busiest(current).find((id) => !used.includes(id) && !this.#ready.has(id));
+    if (without === undefined) return false;
+    this.take(prepared);
+    void this.#stand(without, prepared);
+    return true;
   }
 
   /** The plan that was in force before, once its images are done. */

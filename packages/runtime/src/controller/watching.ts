@@ -187,6 +187,7 @@ export class Watching {
     if (!measures) return;
     // Measuring would only hold a plan up that is being prepared for what is known already.
     if (!blind) await this.#planning.settled(SETTLED_MS);
+    else if ((await this.#links.glance()) > 0) this.#planning.need('drift', true);
     const { measured } = await this.#links.measure('all');
     if (measured > 0) this.#planning.need(blind ? 'drift' : 'measured', blind);
     this.#linksLookedAt = performance.now();
