@@ -85,7 +85,7 @@ class Serving implements Controller, Context {
       answers: (id) => this.#answers(id),
       back: () => this.#replanning.need('joined'),
     });
-    this.#links = new LinkSurvey(this);
+    this.#links = new LinkSurvey(this, () => this.#replanning.need('drift', true));
     this.#profiles = new ProfileSurvey(this, async () => {
       if ((await this.#links.measure('new')).measured > 0) this.#replanning.need('measured');
     });

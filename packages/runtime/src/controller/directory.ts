@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { DistrEdgeError, type ErrorCode } from '@distredge/core';
 import type { Transport } from '../link/link.js';
+import type { LinkFigures } from '../profile/link.js';
 import { type Bus, type Endpoint, openBus } from './bus.js';
 import { quickLink, slowerLink } from './links.js';
 import { type Answer, decode, encode, type LinkReport, MESSAGE_VERSION, type Order } from './messages.js';
@@ -183,8 +184,8 @@ export class Directory {
   }
 
   /** As `slowerLink`, for the link from this process to a device. */
-  async slowerLink(id: string, knownMbps: number, deadlineMs: number): Promise<number | undefined> {
-    return slowerLink(this.#options.transportTo(id), this.#probeOf(id), knownMbps, deadlineMs);
+  async slowerLink(id: string, known: LinkFigures, deadlineMs: number): Promise<number | undefined> {
+    return slowerLink(this.#options.transportTo(id), this.#probeOf(id), known, deadlineMs);
   }
 
   #probeOf(id: string): string {

@@ -47,8 +47,8 @@ const LEAST_SHARE = 0.1;
 const LEAST_SHARE_FASTER = 0.25;
 /** A new plan is off by so many times for reasons of its own: what messages cost beyond their bytes, a machine that is busy. */
 const FAR_OFF = 2;
-/** It need not be waited for the whole window where the factors of the images so far, each beyond that, multiplied are this: two of 4 times. */
-const VERY_FAR_OFF = 16;
+/** It need not be waited for the whole window where the factors of the images so far, each beyond that, multiplied are this: three of twice as long. */
+const VERY_FAR_OFF = 8;
 const FEW = 2;
 /** Slow images in a row are sudden when their factors, multiplied, are this: one that took twice as long, or two of 1.41 times. */
 const SUDDEN = 2;

@@ -20,11 +20,15 @@ export interface Surveyed {
 
 /** What one measurement is given where nothing else is said. */
 const LINK_MS = 10_000;
+/** What a glance at one is given. */
+const GLANCE_MS = 1000;
 /** On top of what one measurement is given, for its order and answer. */
 const ORDER_MS = 2000;
 /** How often links that carry nothing are looked at, and by which factor they must have changed. */
 const REFRESH_MS = 15_000;
 const REFRESH_CHANGE = 1.3;
+/** Of a link that is slower by this factor it is told at once. */
+const MUCH_SLOWER = 2;
 
 export interface IdleTerms {
   /** The plan in force. */
@@ -41,8 +45,12 @@ export class LinkSurvey {
   #refreshing = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(context: Context) {
+  readonly #slower: () => void;
+
+  /** @param slower called when a link was measured that is much slower than known: nobody should wait for the others */
+  constructor(context: Context, slower: () => void) {
     this.#context = context;
+    this.#slower = slower;
   }
 
   /** Measures links, after all that is being measured already. Never rejects: what goes wrong is told. */
@@ -54,7 +62,7 @@ export class LinkSurvey {
 
   /**
    * Looks whether a device is much worse connected to this process than known, and takes all its links for as slow then. Returns how many are.
-   * Never rejects: what goes wrong is told.
+   * Never rejects: of a link at which there is nothing to be seen in time, measuring it tells why.
    */
   glance(): Promise<number> {
     const slower = this.#last.then(() => this.#glance());
@@ -63,14 +71,28 @@ export class LinkSurvey {
   }
 
   async #glance(): Promise<number> {
-    const { registry, model, suspects, directory, options } = this.#context;
-    const { linkMs = LINK_MS } = options;
+    const { registry, model, suspects, directory } = this.#context;
+    let slower = 0;
+    for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
+      const known = registry.links.get(linkKey(CONTROLLER, id));
+      if (known === undefined || this.#context.closed) continue;
+      const mbps = await directory.slowerLink(id, known, GLANCE_MS).catch(() => undefined);
+      if (mbps === undefined) continue;
+      slower += 1;
+      const own = [...registry.links.values()].filter(({ from, to }) => from === id || to === id);
+      directory.suppose(own.filter((link) => link.mbps > mbps).map((link) => ({ ...link, mbps, at: Date.now() })));
+    }
+    return slower;
+  }
+
+  async #glance(): Promise<number> {
+    const { registry, model, suspects, directory } = this.#context;
     let slower = 0;
     for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
       const known = registry.links.get(linkKey(CONTROLLER, id));
       if (known === undefined || this.#context.closed) continue;
       try {
-        const mbps = await directory.slowerLink(id, known.mbps, linkMs);
+        const mbps = await directory.slowerLink(id, known, GLANCE_MS).catch(() => undefined);
         if (mbps === undefined) continue;
         slower += 1;
         const own = [...registry.links.values()].filter(({ from, to }) => from === id || to === id);
@@ -95,8 +117,11 @@ export class LinkSurvey {
       const address = context.registry.devices.get(to)?.announcement?.probe;
       if (address === undefined) continue;
       try {
+        const was = context.registry.links.get(linkKey(from, to))?.mbps ?? 0;
         await this.#one(from, to, address);
         measured += 1;
+        const is = context.registry.links.get(linkKey(from, to))?.mbps ?? was;
+        if (was > MUCH_SLOWER * is) this.#slower();
       } catch (error) {
         failed += 1;
         context.problem(error);

@@ -22,11 +22,11 @@ it('tells at a glance that a link carries much less than it did', async () => {
   const transport = createMemoryTransport();
   const listener = await answerMessages(transport, 'there');
   const link = throttled(transport, 10);
-  const mbps = await slowerLink(link, listener.address, 1000, 10_000);
+  const mbps = await slowerLink(link, listener.address, { mbps: 1000, latencyMs: 0.1 }, 10_000);
   expect(mbps).toBeGreaterThan(0);
   expect(mbps).toBeLessThan(15);
   // It was never faster than this.
-  expect(await slowerLink(link, listener.address, 0.5, 10_000)).toBeUndefined();
+  expect(await slowerLink(link, listener.address, { mbps: 0.5, latencyMs: 0.1 }, 10_000)).toBeUndefined();
   await listener.close();
 });
 
@@ -34,7 +34,10 @@ it('ends a measurement at its deadline', async () => {
   const transport = createMemoryTransport();
   const listener = await answerMessages(transport, 'there');
   const link = throttled(transport, 0.01);
-  for (const measure of [quickLink(link, listener.address, 50), slowerLink(link, listener.address, 100, 50)])
+  for (const measure of [
+    quickLink(link, listener.address, 50),
+    slowerLink(link, listener.address, { mbps: 100, latencyMs: 0 }, 50),
+  ])
     await expect(measure).rejects.toMatchObject({ code: 'DEADLINE' });
   await listener.close();
 });

@@ -1,7 +1,7 @@
 /** Measures links on behalf of the control plane: with few, small messages where the link is slow, and never without an end. */
 import { DistrEdgeError } from '@distredge/core';
 import type { Link, Transport } from '../link/link.js';
-import { type LinkFigures, measureLink } from '../profile/link.js';
+import { type LinkFigures, measureLink, openExchange } from '../profile/link.js';
 
 /** A first look, to choose how much the link can carry. */
 const LOOK = { bytes: 2 ** 13, rounds: 4, limitMs: 100 };
@@ -37,27 +37,42 @@ function ending(transport: Transport): { readonly transport: Transport; end(erro
   };
 }
 
-/** What tells a link that became slow from one that did not: large enough to take a while, and few. */
-const GLANCE = { bytes: 2 ** 15, rounds: 4, limitMs: 60 };
-/** A glance may be off by so much, in ms. */
-const GLANCE_MS = 2;
-/** A link that takes so many times as long as known became slow. */
+/** Messages of so many bytes tell a link that became slow. */
+const GLANCE_BYTES = 2 ** 15;
+/** So many of them at least, in so many ms at least: one alone, or a few at once, may wait for others on the link. */
+const GLANCES = 3;
+const GLANCE_MS = 150;
+/** Each may take so many times as long as known, and so many ms longer. */
 const SLOWER = 2;
+const LATER_MS = 2;
 
 /**
- * Whether the link to an end that runs `answerMessages` carries much less than `knownMbps`, and then what it carries, in 10⁶ bit/s; undefined
- * where it does not. Far sooner done than `quickLink`, and coarser. Rejects as that does.
+ * Whether the link to an end that runs `answerMessages` carries much less than known, and then what it carries, in 10⁶ bit/s; undefined where
+ * it does not. Far sooner done than `quickLink`, and coarser. Rejects as that does.
  */
-export async function slowerLink(
+export function slowerLink(
   transport: Transport,
   address: string,
-  knownMbps: number,
+  known: LinkFigures,
   deadlineMs: number,
 ): Promise<number | undefined> {
-  const { mbps } = await inTime(transport, address, deadlineMs, (links) => measureLink(links, address, GLANCE));
-  const msAt = (rate: number): number => (GLANCE.bytes * 8) / (rate * 1000);
-  const known = msAt(knownMbps);
-  return msAt(mbps) > Math.max(SLOWER * known, known + GLANCE_MS) ? mbps : undefined;
+  return inTime(transport, address, deadlineMs, async (links) => {
+    const exchange = await openExchange(links, address);
+    const payload = new Uint8Array(GLANCE_BYTES);
+    const bits = GLANCE_BYTES * 8;
+    const knownMs = bits / (known.mbps * 1000);
+    const begun = performance.now();
+    let leastMs = Number.POSITIVE_INFINITY;
+    try {
+      for (let times = 0; times < GLANCES || performance.now() - begun < GLANCE_MS; times++) {
+        leastMs = Math.min(leastMs, (await exchange.time(payload)) - 2 * known.latencyMs);
+        if (leastMs <= Math.max(SLOWER * knownMs, knownMs + LATER_MS)) return undefined;
+      }
+    } finally {
+      exchange.close();
+    }
+    return bits / (leastMs * 1000);
+  });
 }
 
 /** Measures the link to an end that runs `answerMessages`. Rejects as `dial` does, with `LINK_CLOSED`, or `DEADLINE`. */

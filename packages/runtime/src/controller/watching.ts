@@ -121,10 +121,12 @@ export class Watching {
     if (!sole || lateAfter === undefined || expected === undefined) return () => undefined;
     let ended = false;
     let looks = 0;
+    let found = false;
     const look = async (): Promise<void> => {
       looks += 1;
-      const found = await this.#lookMidway(generation, expected);
-      if (ended || found || looks >= MOST_LOOKS) return;
+      // What is still on its way is at least so late: the longer it takes, the slower is its link.
+      found = (await this.#lookMidway(generation, expected, !found)) || found;
+      if (ended || looks >= MOST_LOOKS) return;
       timer = setTimeout(() => void look(), LEAST_LATE_MS + LOOK_AGAIN * expected);
     };
     let timer = setTimeout(() => void look(), LEAST_LATE_MS + SUSPICIOUS * expected);
@@ -134,8 +136,11 @@ export class Watching {
     };
   }
 
-  /** Looks at an image that is not done, and has planned for the links that it shows to be slow; whether it shows any. */
-  async #lookMidway(generation: Generation, expectedMs: number): Promise<boolean> {
+  /**
+   * Looks at an image that is not done, and has planned for the links that it shows to be slow; whether it shows any. `first`: none has
+   * been for this image, and so they are measured, too.
+   */
+  async #lookMidway(generation: Generation, expectedMs: number, first: boolean): Promise<boolean> {
     const watch = this.#watch;
     if (watch?.generation !== generation || this.#planning.loading()) return false;
     const progress = await generation.progress(LOOK_MS);
@@ -150,9 +155,9 @@ export class Watching {
     const reports = this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower'));
     if (reports.length === 0) return false;
     context.directory.suppose(reports);
-    const factor = progress.elapsedMs / expectedMs;
     this.#planning.need('drift', true);
-    await this.#ask(generation, factor, { measures: performance.now() - this.#linksLookedAt >= AGAIN_MS });
+    const measures = performance.now() - this.#linksLookedAt >= AGAIN_MS;
+    if (first) void this.#ask(generation, progress.elapsedMs / expectedMs, { measures });
     return true;
   }
 
@@ -185,9 +190,9 @@ export class Watching {
     if (measures) this.#linksLookedAt = performance.now();
     this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
     if (!measures) return;
+    if (factor > 1 && (await this.#links.glance()) > 0) this.#planning.need('drift', true);
     // Measuring would only hold a plan up that is being prepared for what is known already.
     if (!blind) await this.#planning.settled(SETTLED_MS);
-    else if ((await this.#links.glance()) > 0) this.#planning.need('drift', true);
     const { measured } = await this.#links.measure('all');
     if (measured > 0) this.#planning.need(blind ? 'drift' : 'measured', blind);
     this.#linksLookedAt = performance.now();

@@ -60,6 +60,54 @@ export async function answerMessages(transport: Transport, address: string): Pro
   );
 }
 
+/** Messages to an end that runs `answerMessages`, one after another. */
+export interface Exchange {
+  /** What a message and its answer take, in ms. Rejects with `LINK_CLOSED`. */
+  time(payload: Uint8Array): Promise<number>;
+  close(): void;
+}
+
+/** Rejects as `dial` does. */
+export async function openExchange(
+  transport: Transport,
+  address: string,
+  { busy = false, now = () => performance.now() }: Pick<LinkOptions, 'busy' | 'now'> = {},
+): Promise<Exchange> {
+  let answered: (() => void) | undefined;
+  let failed: ((error: Error) => void) | undefined;
+  let request = 0;
+  const link = await transport.dial(address, () => ({
+    frame: () => answered?.(),
+    closed: (error) =>
+      failed?.(error ?? new DistrEdgeError('LINK_CLOSED', 'the other end hung up', { where: address })),
+  }));
+  return {
+    async time(payload) {
+      let open = true;
+      const answer = new Promise<void>((resolve, reject) => {
+        answered = () => {
+          open = false;
+          resolve();
+        };
+        failed = (error) => {
+          open = false;
+          reject(error);
+        };
+      });
+      const start = now();
+      request += 1;
+      link.send({ kind: FrameKind.data, request, channel: 0 }, [payload]).catch((error: Error) => failed?.(error));
+      while (busy && open) await new Promise((resolve) => setImmediate(resolve));
+      await answer;
+      return now() - start;
+    },
+    close() {
+      failed = undefined;
+      link.close();
+    },
+  };
+}
+
 /** Measures the link to an end that runs `answerMessages`. Rejects as `dial` does, or with `LINK_CLOSED`. */
 export async function measureLink(
   transport: Transport,
@@ -72,50 +120,23 @@ export async function measureLink(
     now = () => performance.now(),
   }: LinkOptions = {},
 ): Promise<LinkFigures> {
-  let answered: (() => void) | undefined;
-  let failed: ((error: Error) => void) | undefined;
-  const link = await transport.dial(address, () => ({
-    frame: () => answered?.(),
-    closed: (error) =>
-      failed?.(error ?? new DistrEdgeError('LINK_CLOSED', 'the other end hung up', { where: address })),
-  }));
+  const exchange = await openExchange(transport, address, { busy, now });
   const large = new Uint8Array(bytes);
   const none = new Uint8Array(0);
-  const exchange = async (payload: Uint8Array, request: number): Promise<number> => {
-    let open = true;
-    const answer = new Promise<void>((resolve, reject) => {
-      answered = () => {
-        open = false;
-        resolve();
-      };
-      failed = (error) => {
-        open = false;
-        reject(error);
-      };
-    });
-    const start = now();
-    link.send({ kind: FrameKind.data, request, channel: 0 }, [payload]).catch((error: Error) => failed?.(error));
-    while (busy && open) await new Promise((resolve) => setImmediate(resolve));
-    await answer;
-    return now() - start;
-  };
   const times: [number[], number[]] = [[], []];
   try {
     let passed = 0;
-    let request = 0;
     for (let round = -WARM_UP; round < rounds; round++) {
       if (round >= LEAST_ROUNDS && passed >= limitMs) break;
-      request += 1;
       for (const [kind, payload] of [none, large].entries()) {
-        const ms = await exchange(payload, request);
+        const ms = await exchange.time(payload);
         passed += ms;
         if (round >= 0) times[kind]?.push(ms);
       }
       if (round < 0 && passed >= WARM_UP_SHARE * limitMs) round = -1;
     }
   } finally {
-    failed = undefined;
-    link.close();
+    exchange.close();
   }
   return figuresOf(times[0], times[1], bytes);
 }
