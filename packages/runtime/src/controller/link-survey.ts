@@ -85,25 +85,6 @@ export class LinkSurvey {
     return slower;
   }
 
-  async #glance(): Promise<number> {
-    const { registry, model, suspects, directory } = this.#context;
-    let slower = 0;
-    for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
-      const known = registry.links.get(linkKey(CONTROLLER, id));
-      if (known === undefined || this.#context.closed) continue;
-      try {
-        const mbps = await directory.slowerLink(id, known, GLANCE_MS).catch(() => undefined);
-        if (mbps === undefined) continue;
-        slower += 1;
-        const own = [...registry.links.values()].filter(({ from, to }) => from === id || to === id);
-        directory.suppose(own.filter((link) => link.mbps > mbps).map((link) => ({ ...link, mbps, at: Date.now() })));
-      } catch (error) {
-        this.#context.problem(error);
-      }
-    }
-    return slower;
-  }
-
   async #measure(which: Which): Promise<Surveyed> {
     const context = this.#context;
     const own = typeof which === 'object' ? which.of : undefined;
