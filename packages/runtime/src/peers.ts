@@ -26,6 +26,8 @@ const BEAT_MS = 150;
 const PATIENCE = 10;
 const OF_LONGEST = 3;
 const MOST_PATIENCE = 34;
+/** The longest silence is that of the last images: at least so many, and less than twice as many. A machine that was busy once is not so for ever. */
+const REMEMBERED_IMAGES = 16;
 
 export class Peers {
   readonly token: string;
@@ -34,7 +36,11 @@ export class Peers {
   readonly #arrived = new Map<number, () => void>();
   /** By device: beats since something was heard of it, and the most that there were before something was. */
   readonly #silent = new Map<number, number>();
-  readonly #longest = new Map<number, number>();
+  #longest = new Map<number, number>();
+  /** The same of the images before. */
+  #longestBefore = new Map<number, number>();
+  /** After how many images these change places. */
+  #turnAt = REMEMBERED_IMAGES;
   readonly #beatMs: number;
   readonly #ids: readonly string[] | undefined;
   readonly #answerMs: number;
@@ -61,6 +67,11 @@ export class Peers {
 
   /** Something was heard of a device. */
   heard(device: number): void {
+    if (this.job.images >= this.#turnAt) {
+      this.#turnAt = this.job.images + REMEMBERED_IMAGES;
+      this.#longestBefore = this.#longest;
+      this.#longest = new Map();
+    }
     this.#longest.set(device, Math.max(this.#longest.get(device) ?? 0, this.#silent.get(device) ?? 0));
     this.#silent.set(device, 0);
   }
@@ -68,7 +79,8 @@ export class Peers {
   /** For how many beats a device may be silent. */
   #patience(device: number): number {
     if (this.job.images === 0) return MOST_PATIENCE;
-    return Math.min(MOST_PATIENCE, Math.max(PATIENCE, OF_LONGEST * ((this.#longest.get(device) ?? 0) + 1)));
+    const longest = Math.max(this.#longest.get(device) ?? 0, this.#longestBefore.get(device) ?? 0);
+    return Math.min(MOST_PATIENCE, Math.max(PATIENCE, OF_LONGEST * (longest + 1)));
   }
 
   /** Gives signs of life, and counts those of the others. */

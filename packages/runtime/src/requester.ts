@@ -104,6 +104,8 @@ export async function tryConnect(program: Program, options: ConnectOptions): Pro
   }
 }
 
+/** So often is a provider asked whether it is there, within the time after which it is lost. */
+const BEATS = 8;
 /** Images that may wait for their turn: a caller who hands in more without waiting has lost count. */
 const MAX_WAITING = 4096;
 
@@ -167,10 +169,10 @@ class Requester implements Cluster {
     this.#checkOpen();
     for (const { device } of parts) this.#members.set(device, new Member(device, addresses[device] ?? '', this));
     // From the first word on: a provider may freeze while it takes or loads its weights, too.
-    const beatMs = Math.min(1000, silenceMs / 2);
     this.#heartbeat = setInterval(() => {
-      for (const member of this.#members.values()) member.beat(Math.ceil(silenceMs / beatMs));
-    }, beatMs);
+      // The first of them may come as late as the last answer was early.
+      for (const member of this.#members.values()) member.beat(BEATS - 1);
+    }, silenceMs / BEATS);
     this.#heartbeat.unref();
     const each = <T>(step: (member: Member, part: (typeof parts)[number]) => Promise<T>): Promise<T[]> =>
       Promise.all(parts.map((part) => this.#blaming(part.device, (member) => step(member, part))));

@@ -63,19 +63,21 @@ export class LinkSurvey {
   /**
    * Looks whether a device is much worse connected to this process than known, and takes all its links for as slow then. Returns how many are.
    * Never rejects: of a link at which there is nothing to be seen in time, measuring it tells why.
+   *
+   * @param ends devices that are looked at, or this process for all of them; by default all
    */
-  glance(): Promise<number> {
-    const slower = this.#last.then(() => this.#glance());
+  glance(ends: ReadonlySet<string> = new Set([CONTROLLER])): Promise<number> {
+    const slower = this.#last.then(() => this.#glance(ends));
     this.#last = slower.then(() => ({ measured: 0, failed: 0 }));
     return slower;
   }
 
-  async #glance(): Promise<number> {
+  async #glance(ends: ReadonlySet<string>): Promise<number> {
     const { registry, model, suspects, directory } = this.#context;
     let slower = 0;
     for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
       const known = registry.links.get(linkKey(CONTROLLER, id));
-      if (known === undefined || this.#context.closed) continue;
+      if (known === undefined || this.#context.closed || !(ends.has(CONTROLLER) || ends.has(id))) continue;
       const mbps = await directory.slowerLink(id, known, GLANCE_MS).catch(() => undefined);
       if (mbps === undefined) continue;
       slower += 1;

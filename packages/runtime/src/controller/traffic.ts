@@ -1,12 +1,11 @@
 /**
  * Links, judged by the rows that images send over them anyway. A message is late by as much as it arrives later after the step that made it
- * than it usually did; since both times are compared with themselves, it does not matter that clocks differ. What comes out is a
- * first answer within two images; measuring the links gives the exact one later.
+ * than it usually did; since both times are compared with themselves, it does not matter that clocks differ. What comes out is
+ * which links to look at, within an image.
  */
 import { type Program, REQUESTER } from '@distredge/core';
 import { median } from '../median.js';
 import type { RunProgress, RunTrace } from '../run-timeline.js';
-import { type LinkReport, MESSAGE_VERSION } from './messages.js';
 import { type Star, type StarLink, starOf } from './network.js';
 import { linkKey, type Registry } from './registry.js';
 import { CONTROLLER } from './topics.js';
@@ -27,10 +26,6 @@ const LEAST_BYTES = 16_384;
 const LEAST_SHARE = 0.25;
 /** A rate is taken for changed by this factor or more. */
 const CHANGED = 1.3;
-/** A link is not taken to be more than so many times as fast as it was said to be. */
-const MOST_FASTER = 20;
-/** Nor to be faster than this, in 10⁶ bit/s: it makes no difference any more. */
-const FASTEST = 10_000;
 const RECENT = 3;
 
 /** From when each message could leave until it had arrived, in ms, by the clocks of its ends. */
@@ -147,63 +142,17 @@ export class TrafficWatch {
 }
 
 /**
- * What the links seem to be now: for every end whose rate seems to have changed, a report for each of its links. None where nothing
- * seems to have. An end is blamed only for what all its large messages agree on: a link with one fast message is fast. `change`: what is
- * looked for; what came earlier in an image that was slow as a whole says nothing.
+ * The ends whose links seem to have become slower, and what they carry now, in 10⁶ bit/s. An end is blamed only for what all its large messages
+ * agree on: a link with one quick message is quick. As few ends as explain all slow pairs are blamed, those that explain most first; where
+ * two explain the same, the device rather than the controller, on which all others depend.
  */
-export function linksFromTraffic(
+export function slowerEnds(
   late: readonly Lateness[],
   ids: readonly string[],
   links: Registry['links'],
-  at: number,
-  change: 'slower' | 'any' = 'any',
-): LinkReport[] {
-  const star = starOf(ids, links);
-  const largest = new Map<string, number>();
-  for (const { from, to, bytes } of late)
-    largest.set(linkKey(from, to), Math.max(bytes, largest.get(linkKey(from, to)) ?? 0));
-  const seen = new Map<string, SeenPair>();
-  for (const { from, to, bytes, lateMs } of late) {
-    const key = linkKey(from, to);
-    if (bytes < Math.max(LEAST_BYTES, LEAST_SHARE * (largest.get(key) ?? 0)) || from === to) continue;
-    const was = Math.min(endOf(star, ids, from).mbps, endOf(star, ids, to).mbps);
-    const usualMs = (bytes * 8) / (was * 1000);
-    const mbps = Math.min(
-      Math.max(was, FASTEST),
-      (bytes * 8) / (Math.max(usualMs / MOST_FASTER, usualMs + lateMs) * 1000),
-    );
-    if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
-  }
-  const rates = ratesOf([...seen.values()], star, ids, change);
-  if (rates.size === 0) return [];
-  const keys = new Map([...links.values()].map(({ from, to }) => [linkKey(from, to), [from, to] as const]));
-  for (const [key, { ends }] of seen) keys.set(key, [ends[0], ends[1]]);
-  return [...keys].flatMap(([key, [from, to]]): LinkReport[] => {
-    if (!rates.has(from) && !rates.has(to)) return [];
-    const [one, other] = [endOf(star, ids, from), endOf(star, ids, to)];
-    const mbps = Math.min(rates.get(from) ?? one.mbps, rates.get(to) ?? other.mbps);
-    const latencyMs = links.get(key)?.latencyMs ?? Math.max(one.latencyMs, other.latencyMs);
-    return [{ version: MESSAGE_VERSION, from, to, mbps, latencyMs, at }];
-  });
-}
-
-/** What the quickest message of a pair says of its rate. */
-interface SeenPair {
-  readonly ends: readonly [string, string];
-  readonly was: number;
-  readonly mbps: number;
-}
-
-/**
- * The ends whose rate has changed, and what it is. As few ends as explain all slow pairs are blamed, those that explain most
- * first; where two explain the same, the device rather than the controller, on which all others depend.
- */
-function ratesOf(
-  pairs: readonly SeenPair[],
-  star: Star,
-  ids: readonly string[],
-  change: 'slower' | 'any',
 ): Map<string, number> {
+  const star = starOf(ids, links);
+  const pairs = pairsOf(late, (end) => endOf(star, ids, end));
   const rates = new Map<string, number>();
   const ownOf = (end: string): SeenPair[] => pairs.filter(({ ends }) => ends.includes(end));
   const isSlower = ({ mbps, was }: SeenPair): boolean => mbps * CHANGED <= was;
@@ -216,15 +165,31 @@ function ratesOf(
     rates.set(worst, Math.max(...ownOf(worst).map(({ mbps }) => mbps)));
     unexplained = unexplained.filter(({ ends }) => !ends.includes(worst));
   }
-  if (change === 'slower') return rates;
-  for (const end of [CONTROLLER, ...ids]) {
-    const { mbps } = endOf(star, ids, end);
-    const best = Math.max(0, ...ownOf(end).map((pair) => pair.mbps));
-    // Of a pair that became faster, the slower end was what held it up.
-    const faster = ownOf(end).some((pair) => pair.mbps >= pair.was * CHANGED && mbps <= pair.was * 1.01);
-    if (faster && best > mbps) rates.set(end, best);
-  }
   return rates;
+}
+
+/** What the quickest message of a pair says of its rate. */
+interface SeenPair {
+  readonly ends: readonly [string, string];
+  readonly was: number;
+  readonly mbps: number;
+}
+
+/** Pairs that have sent each other large messages; none is faster than it was. */
+function pairsOf(late: readonly Lateness[], linkOf: (end: string) => StarLink): SeenPair[] {
+  const largest = new Map<string, number>();
+  for (const { from, to, bytes } of late)
+    largest.set(linkKey(from, to), Math.max(bytes, largest.get(linkKey(from, to)) ?? 0));
+  const seen = new Map<string, SeenPair>();
+  for (const { from, to, bytes, lateMs } of late) {
+    const key = linkKey(from, to);
+    if (bytes < Math.max(LEAST_BYTES, LEAST_SHARE * (largest.get(key) ?? 0)) || from === to) continue;
+    const was = Math.min(linkOf(from).mbps, linkOf(to).mbps);
+    const usualMs = (bytes * 8) / (was * 1000);
+    const mbps = (was * usualMs) / (usualMs + Math.max(0, lateMs));
+    if (mbps > (seen.get(key)?.mbps ?? 0)) seen.set(key, { ends: [from, to], was, mbps });
+  }
+  return [...seen.values()];
 }
 
 function endOf(star: Star, ids: readonly string[], id: string): StarLink {

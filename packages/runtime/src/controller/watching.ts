@@ -9,10 +9,10 @@ import { DriftWatch } from './drift.js';
 import type { PlanReason } from './events.js';
 import type { Generation } from './generation.js';
 import type { LinkSurvey } from './link-survey.js';
-import { type LinkReport, MESSAGE_VERSION } from './messages.js';
-import { linkKey } from './registry.js';
+import { MESSAGE_VERSION } from './messages.js';
+import { starOf } from './network.js';
 import { Rhythm } from './rhythm.js';
-import { linksFromTraffic, TrafficWatch } from './traffic.js';
+import { slowerEnds, TrafficWatch } from './traffic.js';
 
 /** No traces are asked for more often than this. */
 const TRACE_MS = 100;
@@ -121,12 +121,10 @@ export class Watching {
     if (!sole || lateAfter === undefined || expected === undefined) return () => undefined;
     let ended = false;
     let looks = 0;
-    let found = false;
     const look = async (): Promise<void> => {
       looks += 1;
-      // What is still on its way is at least so late: the longer it takes, the slower is its link.
-      found = (await this.#lookMidway(generation, expected, !found)) || found;
-      if (ended || looks >= MOST_LOOKS) return;
+      const found = await this.#lookMidway(generation, expected);
+      if (ended || found || looks >= MOST_LOOKS) return;
       timer = setTimeout(() => void look(), LEAST_LATE_MS + LOOK_AGAIN * expected);
     };
     let timer = setTimeout(() => void look(), LEAST_LATE_MS + SUSPICIOUS * expected);
@@ -136,11 +134,8 @@ export class Watching {
     };
   }
 
-  /**
-   * Looks at an image that is not done, and has planned for the links that it shows to be slow; whether it shows any. `first`: none has
-   * been for this image, and so they are measured, too.
-   */
-  async #lookMidway(generation: Generation, expectedMs: number, first: boolean): Promise<boolean> {
+  /** Looks at an image that is not done, and has the links checked that it shows to be slow; whether it shows any. */
+  async #lookMidway(generation: Generation, expectedMs: number): Promise<boolean> {
     const watch = this.#watch;
     if (watch?.generation !== generation || this.#planning.loading()) return false;
     const progress = await generation.progress(LOOK_MS);
@@ -152,22 +147,17 @@ export class Watching {
     const least = Math.max(LEAST_LATE_MS, LATE_SHARE * expectedMs);
     if (!late.some(({ lateMs }) => lateMs >= least)) return false;
     const { ids } = generation.facts;
-    const reports = this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower'));
-    if (reports.length === 0) return false;
-    context.directory.suppose(reports);
-    this.#planning.need('drift', true);
-    const measures = performance.now() - this.#linksLookedAt >= AGAIN_MS;
-    if (first) void this.#ask(generation, progress.elapsedMs / expectedMs, { measures });
+    const ends = this.#news(slowerEnds(late, ids, watch.traffic.links), ids);
+    if (ends.size === 0) return false;
+    await this.#check(generation, progress.elapsedMs / expectedMs, ends);
     return true;
   }
 
-  /** Of what links seem to be, that which is not known. */
-  #news(reports: readonly LinkReport[]): LinkReport[] {
-    const { links } = this.#context.registry;
-    return reports.filter(({ from, to, mbps }) => {
-      const known = links.get(linkKey(from, to))?.mbps ?? Number.POSITIVE_INFINITY;
-      return Math.max(known, mbps) > SAME_RATE * Math.min(known, mbps);
-    });
+  /** Of ends that seem to be slower, with what they carry, those of which it is not known. */
+  #news(rates: ReadonlyMap<string, number>, ids: readonly string[]): Set<string> {
+    const { requester, devices } = starOf(ids, this.#context.registry.links);
+    const known = (end: string): number => (devices[ids.indexOf(end)] ?? requester).mbps;
+    return new Set([...rates].flatMap(([end, mbps]) => (known(end) > SAME_RATE * mbps ? [end] : [])));
   }
 
   /** An image was done; looks at what it took where, or, while others are under way, at how often they come. */
@@ -185,14 +175,24 @@ export class Watching {
     void this.#lookAt(generation, disturbed);
   }
 
+  /**
+   * Links seem to be slow, and images therefore to take so many times as long: looks at them, and where it is so, has planned for that
+   * and then all links measured. Rows may be late because a device is busy.
+   */
+  async #check(generation: Generation, factor: number, ends: ReadonlySet<string>): Promise<void> {
+    if ((await this.#links.glance(ends)) === 0) return;
+    this.#planning.need('drift', true);
+    await this.#ask(generation, factor, { measures: performance.now() - this.#linksLookedAt >= AGAIN_MS });
+  }
+
   /** Has the links measured that may be why images take so many times as long. `blind`: nothing else says which of them it is. */
   async #ask(generation: Generation, factor: number, { measures = true, blind = false } = {}): Promise<void> {
     if (measures) this.#linksLookedAt = performance.now();
     this.#context.tell({ type: 'drift', generation: generation.facts.number, what: 'network', factor });
     if (!measures) return;
-    if (factor > 1 && (await this.#links.glance()) > 0) this.#planning.need('drift', true);
     // Measuring would only hold a plan up that is being prepared for what is known already.
     if (!blind) await this.#planning.settled(SETTLED_MS);
+    else if ((await this.#links.glance()) > 0) this.#planning.need('drift', true);
     const { measured } = await this.#links.measure('all');
     if (measured > 0) this.#planning.need(blind ? 'drift' : 'measured', blind);
     this.#linksLookedAt = performance.now();
@@ -237,21 +237,19 @@ export class Watching {
       );
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
-    // What the late messages say, at once; what the links say when they are asked, a little later.
-    const late = watch.traffic.late(sudden?.images);
     // Links that became faster can wait until they are measured.
-    const slower = (network ?? sudden?.factor ?? 1) > 1;
-    const reports = slower ? this.#news(linksFromTraffic(late, ids, watch.traffic.links, Date.now(), 'slower')) : [];
+    const factor = network ?? sudden?.factor ?? 1;
+    const late = factor > 1 ? watch.traffic.late(sudden?.images) : [];
+    const ends = this.#news(slowerEnds(late, ids, watch.traffic.links), ids);
     // One slow image may be anything, unless its rows tell which link it was; a few that are much slower had better be looked into.
     const slow = sudden !== undefined && sudden.images >= FEW_SLOW && sudden.factor >= MUCH_SLOWER;
-    const factor = network ?? (reports.length > 0 || slow ? sudden?.factor : undefined);
-    if (factor === undefined) return;
-    watch.drift.restart();
-    if (reports.length > 0) {
-      context.directory.suppose(reports);
-      this.#planning.need('drift', true);
+    if (network === undefined && !slow && ends.size === 0) return;
+    if (network === undefined && !slow) {
+      await this.#check(generation, factor, ends);
+      return;
     }
-    await this.#ask(generation, factor, { blind: reports.length === 0 && factor >= MUCH_SLOWER });
+    watch.drift.restart();
+    await this.#ask(generation, factor, { blind: factor >= MUCH_SLOWER || ends.size > 0 });
   }
 }
 
