@@ -68,6 +68,8 @@ export class Watching {
   #imagesSinceTrace: number[] = [];
   #linksLookedAt: number = Number.NEGATIVE_INFINITY;
   readonly #pace = new Map<string, number>();
+  /** Whether links are being looked at. */
+  #checking = false;
 
   constructor(context: Context, links: LinkSurvey, planning: PlanningTerms) {
     this.#context = context;
@@ -137,13 +139,11 @@ export class Watching {
   /** Looks at an image that is not done, and has the links checked that it shows to be slow; whether it shows any. */
   async #lookMidway(generation: Generation, expectedMs: number): Promise<boolean> {
     const watch = this.#watch;
-    if (watch?.generation !== generation || this.#planning.loading()) return false;
+    if (watch?.generation !== generation) return false;
     const progress = await generation.progress(LOOK_MS);
     const context = this.#context;
     if (progress === undefined || this.#watch !== watch || context.closed) return false;
-    const seen = watch.traffic.midway(progress);
-    // A device that loads models reads late what came in time; what is not there when it has read is late.
-    const late = this.#planning.preparing() ? seen.filter(({ open }) => open) : seen;
+    const late = watch.traffic.midway(progress);
     const least = Math.max(LEAST_LATE_MS, LATE_SHARE * expectedMs);
     if (!late.some(({ lateMs }) => lateMs >= least)) return false;
     const { ids } = generation.facts;
@@ -180,7 +180,11 @@ export class Watching {
    * and then all links measured. Rows may be late because a device is busy.
    */
   async #check(generation: Generation, factor: number, ends: ReadonlySet<string>): Promise<void> {
-    if ((await this.#links.glance(ends)) === 0) return;
+    if (this.#checking) return;
+    this.#checking = true;
+    const slower = await this.#links.glance(ends);
+    this.#checking = false;
+    if (slower === 0) return;
     this.#planning.need('drift', true);
     await this.#ask(generation, factor, { measures: performance.now() - this.#linksLookedAt >= AGAIN_MS });
   }
