@@ -95,8 +95,7 @@ class Serving implements Controller, Context {
         const end = performance.now() + ms;
         while (this.#replanning.busy && (await this.#changes.next(end - performance.now())));
       },
-      loading: () => this.#standbys.loading,
-      preparing: () => this.#replanning.preparing,
+      busy: () => this.#standbys.loading || this.#replanning.busy,
     });
     this.#generations = new Generations(this, {
       switched: (generation) => {

@@ -40,8 +40,8 @@ function ending(transport: Transport): { readonly transport: Transport; end(erro
 /** Messages of so many bytes tell a link that became slow. */
 const GLANCE_BYTES = 2 ** 15;
 /** So many of them at least, in so many ms at least: one alone, or a few at once, may wait for others on the link. */
-const GLANCES = 3;
-const GLANCE_MS = 150;
+const GLANCES = 2;
+const GLANCE_MS = 60;
 /** Each may take so many times as long as known, and so many ms longer. */
 const SLOWER = 2;
 const LATER_MS = 2;

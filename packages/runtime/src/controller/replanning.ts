@@ -102,11 +102,6 @@ export class Replanning {
     return this.#holdMs;
   }
 
-  /** Whether a plan is being loaded. */
-  get preparing(): boolean {
-    return this.#preparing !== undefined;
-  }
-
   isPreparing(id: string): boolean {
     return this.#preparing?.ids.has(id) ?? false;
   }

@@ -67,7 +67,7 @@ export class Standbys {
     this.#terms = terms;
   }
 
-  /** Whether devices load one: they have less time for images. */
+  /** Whether one is searched for or loaded: there is less time for images. */
   get loading(): boolean {
     return this.#making && !this.#travelling;
   }

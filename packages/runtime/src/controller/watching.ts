@@ -34,8 +34,10 @@ const LATE_SHARE = 0.25;
 /** It is looked at again after this share of what images take, and so often at most. */
 const LOOK_AGAIN = 0.15;
 const MOST_LOOKS = 20;
-/** Devices that do not tell of it within so many ms compute: what the others tell counts. */
+/** Devices that do not tell of it within so many ms compute, or cannot: what the others tell counts. */
 const LOOK_MS = 30;
+/** One that does not tell in so many looks in a row seems to be badly connected. */
+const SILENT_LOOKS = 2;
 /** Rates that differ by less than this factor are the same. */
 const SAME_RATE = 1.2;
 /** So many times of images are kept for telemetry, at most. */
@@ -46,10 +48,8 @@ export interface PlanningTerms {
   need(reason: PlanReason, sudden?: boolean): void;
   /** Resolves when no plan is being made, or after so many ms. */
   settled(ms: number): Promise<void>;
-  /** Whether devices load a plan that is to stand by: what images take meanwhile says nothing. */
-  loading(): boolean;
-  /** Whether devices load the next plan. */
-  preparing(): boolean;
+  /** Whether a plan is searched for or loaded: what devices compute meanwhile says nothing, and what images take little. */
+  busy(): boolean;
 }
 
 export class Watching {
@@ -123,9 +123,10 @@ export class Watching {
     if (!sole || lateAfter === undefined || expected === undefined) return () => undefined;
     let ended = false;
     let looks = 0;
+    const silent = new Map<string, number>();
     const look = async (): Promise<void> => {
       looks += 1;
-      const found = await this.#lookMidway(generation, expected);
+      const found = await this.#lookMidway(generation, expected, silent);
       if (ended || found || looks >= MOST_LOOKS) return;
       timer = setTimeout(() => void look(), LEAST_LATE_MS + LOOK_AGAIN * expected);
     };
@@ -136,18 +137,25 @@ export class Watching {
     };
   }
 
-  /** Looks at an image that is not done, and has the links checked that it shows to be slow; whether it shows any. */
-  async #lookMidway(generation: Generation, expectedMs: number): Promise<boolean> {
+  /**
+   * Looks at an image that is not done, and has the links checked that it shows to be slow; whether it shows any.
+   * @param silent in how many looks in a row devices have not told; kept up to date
+   */
+  async #lookMidway(generation: Generation, expectedMs: number, silent: Map<string, number>): Promise<boolean> {
     const watch = this.#watch;
     if (watch?.generation !== generation) return false;
     const progress = await generation.progress(LOOK_MS);
     const context = this.#context;
     if (progress === undefined || this.#watch !== watch || context.closed) return false;
+    const { ids } = generation.facts;
     const late = watch.traffic.midway(progress);
     const least = Math.max(LEAST_LATE_MS, LATE_SHARE * expectedMs);
-    if (!late.some(({ lateMs }) => lateMs >= least)) return false;
-    const { ids } = generation.facts;
-    const ends = this.#news(slowerEnds(late, ids, watch.traffic.links), ids);
+    const isLate = late.some(({ lateMs }) => lateMs >= least);
+    const ends = isLate ? this.#news(slowerEnds(late, ids, watch.traffic.links), ids) : new Set<string>();
+    for (const id of generation.devices) {
+      silent.set(id, progress.at.has(ids.indexOf(id)) ? 0 : (silent.get(id) ?? 0) + 1);
+      if ((silent.get(id) ?? 0) >= SILENT_LOOKS) ends.add(id);
+    }
     if (ends.size === 0) return false;
     await this.#check(generation, progress.elapsedMs / expectedMs, ends);
     return true;
@@ -167,7 +175,7 @@ export class Watching {
     const now = performance.now();
     const watch = this.#watch;
     if (watch?.generation !== generation) return;
-    const disturbed = this.#planning.loading();
+    const disturbed = this.#planning.busy();
     const slower = disturbed ? undefined : watch.rhythm.add(now, generation.inFlight > 0);
     if (slower !== undefined && now - this.#linksLookedAt >= AGAIN_MS) void this.#ask(generation, slower);
     if (generation.inFlight > 0 || now - this.#tracedAt < TRACE_MS) return;
@@ -227,17 +235,15 @@ export class Watching {
     });
     watch.traffic.add(trace, context.registry.links);
     const { factors, network, sudden } = watch.drift.add({ totalMs: trace.totalMs, computeMs });
-    // Where the next plan is being loaded, that is what takes time.
-    const paces = this.#planning.preparing() ? [] : [...factors];
-    for (const [device, factor] of paces) {
+    for (const [device, factor] of factors) {
       const id = ids[device] ?? '';
       this.#pace.set(id, (this.#pace.get(id) ?? 1) * factor);
       context.tell({ type: 'drift', generation: number, what: 'compute', factor, id });
     }
-    if (paces.length > 0)
+    if (factors.size > 0)
       this.#planning.need(
         'drift',
-        paces.some(([, factor]) => factor >= MUCH_SLOWER),
+        [...factors.values()].some((factor) => factor >= MUCH_SLOWER),
       );
     const changed = network !== undefined || sudden !== undefined;
     if (!changed || performance.now() - this.#linksLookedAt < AGAIN_MS) return;
