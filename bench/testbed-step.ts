@@ -139,13 +139,16 @@ async function once(controller: ClusterMember, change: () => Promise<void>): Pro
   const at = Date.now();
   await change();
   // What was being prepared before the change knows nothing of it.
-  let untouched = 0;
   const plan = await controller.hears(
     'another plan',
-    ({ event, at: when, tookMs, totalMs, generation }) => {
-      if (event === 'image') untouched += Number(totalMs) < UNTOUCHED * usual ? 1 : Number.NEGATIVE_INFINITY;
-      const knows = event === 'plan' && Number(generation) > before && when - Number(tookMs) >= at;
-      return knows || untouched >= UNTOUCHED_IMAGES;
+    (line) => {
+      const { event, at: when, tookMs, generation } = line;
+      if (event === 'plan') return Number(generation) > before && when - Number(tookMs) >= at;
+      if (event !== 'image') return false;
+      const after = controller.lines
+        .slice(heard, controller.lines.indexOf(line) + 1)
+        .filter((one) => one.event === event);
+      return after.length >= UNTOUCHED_IMAGES && after.every(({ totalMs }) => Number(totalMs) < UNTOUCHED * usual);
     },
     heard,
     PATIENCE_MS,

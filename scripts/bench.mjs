@@ -1,5 +1,5 @@
 // npm run bench: builds bench/ and lists its benchmarks, one a line with the first line of its opening comment.
-// npm run bench -- NAME args: runs that one.
+// npm run bench -- NAME args: runs that one; with --help it says how it is used, and its opening comment does where it says nothing.
 import { spawn } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -13,8 +13,12 @@ function benchmarks() {
     .sort();
 }
 
+function textOf(name) {
+  return readFileSync(join(root, 'bench', `${name}.ts`), 'utf8');
+}
+
 function summary(name) {
-  const text = readFileSync(join(root, 'bench', `${name}.ts`), 'utf8');
+  const text = textOf(name);
   const comment = /^(?:#!.*\n)?\s*(?:\/\/\s*(.*)|\/\*\*?[\s*]*(.*))/.exec(text);
   return (comment?.[1] ?? comment?.[2] ?? '').replace(/\s*\*\/\s*$/, '').trim();
 }
@@ -33,6 +37,13 @@ if (name === undefined) {
   console.error(`no benchmark is called ${name}; there are:`);
   list(names);
   process.exit(2);
+} else if (args.includes('--help') && !/\bhelp: \{/.test(textOf(name))) {
+  console.log(
+    /\/\*\*([\s\S]*?)\*\//
+      .exec(textOf(name))?.[1]
+      .replaceAll(/^ \* ?/gm, '')
+      .trim(),
+  );
 } else {
   if (tool('tsc', ['-b', 'bench']) !== 0) process.exit(1);
   // Waits for a benchmark that tidies up: a terminal sends Ctrl-C to both, other signals are passed on.
