@@ -61,12 +61,12 @@ export class SplitEnvironment {
 
   /**
    * @param ends last op of every volume, ascending; the last op of all is one of them
-   * @param known what a trained actor's states were divided by, by default what suits the model; row algebra to share
+   * @param known what a trained actor's states were divided by, by default what suits the model; row algebra and the reference time to share
    */
   constructor(
     simulator: PlanSimulator,
     ends: readonly number[],
-    known: { readonly scale?: StateScale; readonly geometry?: Geometry } = {},
+    known: { readonly scale?: StateScale; readonly geometry?: Geometry; readonly referenceMs?: number } = {},
   ) {
     const { task } = simulator;
     const { workload, costs } = task;
@@ -89,8 +89,9 @@ export class SplitEnvironment {
     this.#configurations = ends.map((end) => configurations[end] as Configuration);
     this.scale = known.scale ?? scaleOf(configurations);
     this.#cuts = ends.map(() => new Int32Array(costs.length + 1));
-    this.referenceMs = Math.min(...costs.map((_, device) => simulator.latency(this.#alone(device))));
-    this.#evaluations = costs.length;
+    if (known.referenceMs === undefined) this.#evaluations = costs.length;
+    this.referenceMs =
+      known.referenceMs ?? Math.min(...costs.map((_, device) => simulator.latency(this.#alone(device))));
   }
 
   /** Decisions of an episode. */

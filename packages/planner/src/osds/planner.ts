@@ -11,7 +11,8 @@ import { SplitEnvironment } from './environment.js';
 import type { Strategy } from './exploration.js';
 import { initialStrategies } from './initial.js';
 import { OSDS_DEFAULTS, type OsdsFound, type OsdsParameters, searchSplit } from './osds.js';
-import { type Candidate, racePartitions } from './partitions.js';
+import { racePartitions } from './partitions.js';
+import { refine } from './refinement.js';
 import type { TrainedAgent } from './trained.js';
 import { transferAgent } from './transfer.js';
 
@@ -19,6 +20,9 @@ import { transferAgent } from './transfer.js';
 const RACE_EPISODES = 10_000;
 /** Share of a budget that they may use. */
 const RACE_SHARE = 0.25;
+/** The same of refining the best of them. */
+const REFINE_EPISODES = 20_000;
+const REFINE_SHARE = 0.4;
 /** Episodes of going on from a trained agent. */
 const FINE_TUNE_EPISODES = 400;
 /** Its noise: the actor is near what is wanted. */
@@ -31,6 +35,8 @@ export interface OsdsOptions extends Partial<OsdsParameters> {
   readonly alphas?: readonly number[];
   /** Episodes in which partitions compete before one is trained on. */
   readonly raceEpisodes?: number;
+  /** Episodes in which the best of them are refined; none where `alphas` are given. */
+  readonly refineEpisodes?: number;
   readonly lcPss?: Omit<LcPssOptions, 'alpha'>;
   /** Goes on from this agent, with its partition. */
   readonly trained?: TrainedAgent;
@@ -121,20 +127,29 @@ interface Chosen {
 /** The partition that does best in a race, and the best strategies seen in it. */
 function chosenPartition(
   judge: PlanSimulator,
-  { alphas, lcPss, raceEpisodes = RACE_EPISODES }: OsdsOptions,
+  { alphas, lcPss, raceEpisodes = RACE_EPISODES, refineEpisodes = REFINE_EPISODES }: OsdsOptions,
   { seed = 1, start, signal }: PlannerOptions,
   used: () => number,
 ): Chosen {
   const found = lcPssSweep(judge.task, { ...lcPss, ...(alphas === undefined ? {} : { alphas }) });
-  const partitions = alphas === undefined ? withBranches(found, new Geometry(judge.task)) : found;
+  const geometry = new Geometry(judge.task);
+  const partitions = alphas === undefined ? withBranches(found, geometry) : found;
   const candidates = racePartitions(judge, partitions, {
     episodes: partitions.length > 1 ? raceEpisodes : 0,
     seed,
     given: (candidate) => (start ?? []).map((plan) => candidate.actionsOf(plan)),
     stop: () => signal?.aborted === true || used() >= RACE_SHARE,
   });
-  const [{ environment, partition, strategies, bestMs }] = candidates as [Candidate];
-  const evaluations = (): number => candidates.reduce((sum, candidate) => sum + candidate.environment.evaluations, 0);
+  const from = used();
+  const refined = refine(judge, candidates, {
+    geometry,
+    episodes: alphas === undefined ? refineEpisodes : 0,
+    seed,
+    used: () => (signal?.aborted === true ? 1 : (used() - from) / REFINE_SHARE),
+  });
+  const { environment, partition, strategies, bestMs } = refined.candidate;
+  const environments = new Set([environment, ...candidates.map((candidate) => candidate.environment)]);
+  const evaluations = (): number => [...environments].reduce((sum, one) => sum + one.evaluations, refined.episodes);
   return { environment, strategies, startMs: bestMs, alphas: partition.alphas, evaluations };
 }
 

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import type { Link, Transport } from '../link/link.js';
 import { createMemoryTransport } from '../link/memory.js';
 import { answerMessages } from '../profile/link.js';
-import { quickLink, slowerLink } from './links.js';
+import { quicker, quickLink, slowerLink } from './links.js';
 
 /** A transport that carries so much towards the other end, in 10⁶ bit/s. */
 function throttled(transport: Transport, mbps: number): Transport {
@@ -40,4 +40,12 @@ it('ends a measurement at its deadline', async () => {
   ])
     await expect(measure).rejects.toMatchObject({ code: 'DEADLINE' });
   await listener.close();
+});
+
+it('goes by the quickest empty message of all', () => {
+  // 250 kB in 10 ms, and empty messages that took 12 ms there and back, like those: as if they cost nothing.
+  const { mbps, latencyMs } = quicker({ mbps: 20_000, latencyMs: 6 }, 1, 250_000);
+  expect(mbps).toBeCloseTo(2000 / 10.1, 6);
+  expect(latencyMs).toBe(1);
+  expect(quicker({ mbps: 200, latencyMs: 1 }, 3, 250_000)).toEqual({ mbps: 200, latencyMs: 1 });
 });

@@ -32,7 +32,7 @@ export interface LinkOptions {
 const MOST_BYTES = 2 ** 26;
 const WARM_UP = 20;
 /** Where there is a limit: messages of each size that are timed whatever they take, and the share of it for warming up. */
-const LEAST_ROUNDS = 3;
+const LEAST_ROUNDS = 5;
 const WARM_UP_SHARE = 0.25;
 const START_MS = 10_000;
 /** A link is not measured faster than this, in 10⁶ bit/s. */
