@@ -9,6 +9,7 @@ import { coedge } from './baselines/coedge.js';
 import { deeperthings } from './baselines/deeperthings.js';
 import { mednn } from './baselines/mednn.js';
 import { nowMs } from './clock.js';
+import { untrainedPlan } from './osds/chosen-partition.js';
 import type { Planned, PlannerOptions } from './planner.js';
 import { type Annealed, annealing, inOrderOfReadiness } from './search/anneal.js';
 import type { MoveContext } from './search/context.js';
@@ -17,6 +18,7 @@ import { Geometry } from './search/geometry.js';
 import { isClassical } from './search/moves.js';
 import { cleaned, devicesOf, fromWorkPlan, type PlanForm, type PlanState } from './search/plan-state.js';
 import { Random } from './search/random.js';
+import { CLASSICAL_ROUNDS, MORE_ROUNDS, ROUNDS, type Round } from './search/rounds.js';
 import { byUse, pipelines, starts } from './search/starts.js';
 
 export interface AutoOptions extends PlannerOptions {
@@ -47,6 +49,10 @@ const DEFAULT_BUDGET = 3;
 const AGAIN = 0.3;
 /** So often a search for classical plans begins anew, by chance elsewhere: what it ends in depends on that more than on its length. */
 const CLASSICAL_TIMES = 4;
+/** In this one of those times the published search takes part, without its agent: share of the budget that it may use, and its episodes. */
+const OSDS_TIME = 1;
+const OSDS_SHARE = 0.2;
+const OSDS_EPISODES = { raceEpisodes: 4000, refineEpisodes: 8000 };
 /** A stretch of that length that made the plan faster by less than this share was the last one … */
 const WORTH = 0.003;
 /** … unless fewer plans than this have been simulated: a machine that is slow or busy has hardly begun. */
@@ -62,33 +68,6 @@ const BASELINES_SHARE = 0.6;
 /** The same where the budget is less than the first search should have: most of it is then for the search. */
 const SHORT_BASELINES_SHARE = 0.35;
 
-interface Round {
-  readonly survivors: number;
-  readonly share: number;
-  readonly hot: number;
-}
-
-/** Starts that go on, share of the rest of the budget for them together, and temperature, round by round. */
-const ROUNDS: readonly Round[] = [
-  { survivors: 24, share: 0.2, hot: 0.003 },
-  { survivors: 10, share: 0.2, hot: 0.003 },
-  { survivors: 5, share: 0.2, hot: 0.002 },
-  { survivors: 2, share: 0.2, hot: 0.001 },
-  { survivors: 1, share: 0.2, hot: 0.0006 },
-];
-/** The same for classical plans, which are judged faster and lie in fewer, deeper basins. */
-const CLASSICAL_ROUNDS: readonly Round[] = [
-  { survivors: 32, share: 0.2, hot: 0.01 },
-  { survivors: 12, share: 0.2, hot: 0.008 },
-  { survivors: 6, share: 0.2, hot: 0.006 },
-  { survivors: 3, share: 0.2, hot: 0.004 },
-  { survivors: 1, share: 0.2, hot: 0.002 },
-];
-/** Where the search goes on: the best plans once more, from a temperature at which they can still change. */
-const MORE_ROUNDS: readonly Round[] = [
-  { survivors: 3, share: 0.5, hot: 0.003 },
-  { survivors: 1, share: 0.5, hot: 0.001 },
-];
 const COLD = 0.0002;
 /** Searches side by side keep to themselves as long as more plans than this go on: what one finds early keeps the others from finding something else. */
 const ALONE = 5;
@@ -176,8 +155,9 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   const begin = pool;
   let end = 0;
   for (let time = 0; time < times && end < 1; time++) {
-    pool = begin;
-    end = Math.min(1, end + first);
+    const joins = time === OSDS_TIME && !counted && (options.together?.index ?? 0) === 0;
+    pool = joins ? [...begin, ...untrained(judge, evaluator, options)] : begin;
+    end = Math.min(1, Math.max(end, evaluator.done) + first);
     await search(rounds, end);
     while (end < 1 && evaluator.done < 1) {
       const before = leastOf(pool);
@@ -262,6 +242,16 @@ async function firstPool(
     await watch.pause(evaluator);
   }
   return pool;
+}
+
+/** What OSDS finds before anything is trained. */
+function untrained(judge: PlanSimulator, evaluator: Evaluator, options: AutoOptions): Entrant[] {
+  const begun = evaluator.done;
+  const plan = untrainedPlan(judge, OSDS_EPISODES, options, () => {
+    evaluator.look();
+    return (evaluator.done - begun) / OSDS_SHARE;
+  });
+  return plan === undefined ? [] : judged(plan, 'osds', evaluator);
 }
 
 /** Judges a plan as it is, and as what the search can go on from, if it can: without gathers, in an order of its own. */

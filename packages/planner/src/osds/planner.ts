@@ -1,43 +1,25 @@
 /** LC-PSS and OSDS as a planner: partitions from LC-PSS with several weights, the best of them split by OSDS. */
 import { DistrEdgeError, type PlanningTask, type PlanSimulator, simulator, type WorkPlan } from '@distredge/core';
 import { nowMs } from '../clock.js';
-import { type LcPssOptions, lcPssSweep, requiredEnds } from '../lc-pss.js';
+import { requiredEnds } from '../lc-pss.js';
 import type { Planned, Planner, PlannerOptions } from '../planner.js';
 import type { AgentState } from '../rl/agent-state.js';
 import type { GraphRunner } from '../rl/runner.js';
-import { withBranches } from '../search/branches.js';
-import { Geometry } from '../search/geometry.js';
+import { type Chosen, chosenPartition, type PartitionOptions } from './chosen-partition.js';
 import { SplitEnvironment } from './environment.js';
-import type { Strategy } from './exploration.js';
 import { initialStrategies } from './initial.js';
 import { OSDS_DEFAULTS, type OsdsFound, type OsdsParameters, searchSplit } from './osds.js';
-import { racePartitions } from './partitions.js';
-import { refine } from './refinement.js';
 import type { TrainedAgent } from './trained.js';
 import { transferAgent } from './transfer.js';
 
-/** Episodes in which partitions compete, where there are several. Nothing is trained in them, so they cost little. */
-const RACE_EPISODES = 10_000;
-/** Share of a budget that they may use. */
-const RACE_SHARE = 0.25;
-/** The same of refining the best of them. */
-const REFINE_EPISODES = 20_000;
-const REFINE_SHARE = 0.4;
 /** Episodes of going on from a trained agent. */
 const FINE_TUNE_EPISODES = 400;
 /** Its noise: the actor is near what is wanted. */
 const FINE_TUNE_VARIANCE = 0.01;
 
-export interface OsdsOptions extends Partial<OsdsParameters> {
+export interface OsdsOptions extends Partial<OsdsParameters>, PartitionOptions {
   /** Computes the updates of the networks. */
   readonly runner: GraphRunner;
-  /** Weights α of LC-PSS to try; `[0.75]` is the published one. */
-  readonly alphas?: readonly number[];
-  /** Episodes in which partitions compete before one is trained on. */
-  readonly raceEpisodes?: number;
-  /** Episodes in which the best of them are refined; none where `alphas` are given. */
-  readonly refineEpisodes?: number;
-  readonly lcPss?: Omit<LcPssOptions, 'alpha'>;
   /** Goes on from this agent, with its partition. */
   readonly trained?: TrainedAgent;
   /** What judges plans; by default the simulator. */
@@ -112,45 +94,6 @@ async function planByOsds(task: PlanningTask, options: OsdsOptions, given: Plann
     actorMs: found.actorMs,
     episodes: found.episodes,
   };
-}
-
-interface Chosen {
-  readonly environment: SplitEnvironment;
-  readonly strategies: readonly Strategy[];
-  /** Latency of the best of them. */
-  readonly startMs: number;
-  readonly alphas: readonly number[];
-  /** Plans simulated so far. */
-  readonly evaluations: () => number;
-}
-
-/** The partition that does best in a race, and the best strategies seen in it. */
-function chosenPartition(
-  judge: PlanSimulator,
-  { alphas, lcPss, raceEpisodes = RACE_EPISODES, refineEpisodes = REFINE_EPISODES }: OsdsOptions,
-  { seed = 1, start, signal }: PlannerOptions,
-  used: () => number,
-): Chosen {
-  const found = lcPssSweep(judge.task, { ...lcPss, ...(alphas === undefined ? {} : { alphas }) });
-  const geometry = new Geometry(judge.task);
-  const partitions = alphas === undefined ? withBranches(found, geometry) : found;
-  const candidates = racePartitions(judge, partitions, {
-    episodes: partitions.length > 1 ? raceEpisodes : 0,
-    seed,
-    given: (candidate) => (start ?? []).map((plan) => candidate.actionsOf(plan)),
-    stop: () => signal?.aborted === true || used() >= RACE_SHARE,
-  });
-  const from = used();
-  const refined = refine(judge, candidates, {
-    geometry,
-    episodes: alphas === undefined ? refineEpisodes : 0,
-    seed,
-    used: () => (signal?.aborted === true ? 1 : (used() - from) / REFINE_SHARE),
-  });
-  const { environment, partition, strategies, bestMs } = refined.candidate;
-  const environments = new Set([environment, ...candidates.map((candidate) => candidate.environment)]);
-  const evaluations = (): number => [...environments].reduce((sum, one) => sum + one.evaluations, refined.episodes);
-  return { environment, strategies, startMs: bestMs, alphas: partition.alphas, evaluations };
 }
 
 /** The environment of a trained agent in a new task. Throws `USAGE` where the agent is for another model. */

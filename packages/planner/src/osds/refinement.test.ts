@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Net, taskOn } from '../baselines/fixtures.js';
 import { requiredEnds } from '../lc-pss.js';
 import { Geometry } from '../search/geometry.js';
+import { untrainedPlan } from './chosen-partition.js';
 import { racePartitions } from './partitions.js';
 import { refine } from './refinement.js';
 
@@ -54,5 +55,27 @@ describe('refining a partition', () => {
   it('begins with some of the best, not with the best alone', () => {
     const { candidates, found } = refined(900, [...EVERY, [7], [3, 7]]);
     for (const { bestMs } of candidates) expect(found.candidate.bestMs).toBeLessThanOrEqual(bestMs);
+  });
+});
+
+describe('the plan before anything is trained', () => {
+  const episodes = { raceEpisodes: 300, refineEpisodes: 300 };
+
+  it('is better than the best device alone, and there is none where nothing fits', () => {
+    const task = slow();
+    const judge = simulator(task);
+    const plan = untrainedPlan(judge, episodes, {}, () => 0);
+    const alone = task.costs.map((_, device) =>
+      judge.latency({ volumes: [{ end: 7, parts: [{ device, from: 0, to: 24 }] }] }),
+    );
+    expect(judge.latency(plan ?? { volumes: [] })).toBeLessThan(Math.min(...alone));
+    const costs = task.costs.map((device) => ({ ...device, memoryBytes: 1 }));
+    expect(untrainedPlan(simulator({ ...task, costs }), episodes, {}, () => 0)).toBeUndefined();
+  });
+
+  it('takes no longer than there is time', () => {
+    let asked = 0;
+    untrainedPlan(simulator(slow()), { raceEpisodes: 1e9, refineEpisodes: 1e9 }, {}, () => ++asked / 500);
+    expect(asked).toBeLessThan(600);
   });
 });
