@@ -247,10 +247,11 @@ async function firstPool(
 /** What OSDS finds before anything is trained. */
 function untrained(judge: PlanSimulator, evaluator: Evaluator, options: AutoOptions): Entrant[] {
   const begun = evaluator.done;
-  const plan = untrainedPlan(judge, OSDS_EPISODES, options, () => {
+  const used = (): number => {
     evaluator.look();
     return (evaluator.done - begun) / OSDS_SHARE;
-  });
+  };
+  const plan = untrainedPlan(judge, OSDS_EPISODES, options, used, evaluator.geometry);
   return plan === undefined ? [] : judged(plan, 'osds', evaluator);
 }
 

@@ -7,7 +7,7 @@ import { Geometry } from '../search/geometry.js';
 import type { SplitEnvironment } from './environment.js';
 import type { Strategy } from './exploration.js';
 import { racePartitions } from './partitions.js';
-import { refine } from './refinement.js';
+import { bestOf, refine } from './refinement.js';
 
 /** Episodes in which partitions compete, where there are several. Nothing is trained in them, so they cost little. */
 const RACE_EPISODES = 10_000;
@@ -40,17 +40,19 @@ export interface Chosen {
 /**
  * The partition that does best in a race and is refined, and the best strategies seen.
  * @param used share of the budget that has been used
+ * @param geometry row algebra to share
  */
 export function chosenPartition(
   judge: PlanSimulator,
   { alphas, lcPss, raceEpisodes = RACE_EPISODES, refineEpisodes = REFINE_EPISODES }: PartitionOptions,
   { seed = 1, start, signal }: PlannerOptions,
   used: () => number,
+  geometry: Geometry = new Geometry(judge.task),
 ): Chosen {
   const found = lcPssSweep(judge.task, { ...lcPss, ...(alphas === undefined ? {} : { alphas }) });
-  const geometry = new Geometry(judge.task);
   const partitions = alphas === undefined ? withBranches(found, geometry) : found;
   const candidates = racePartitions(judge, partitions, {
+    geometry,
     episodes: partitions.length > 1 ? raceEpisodes : 0,
     seed,
     given: (candidate) => (start ?? []).map((plan) => candidate.actionsOf(plan)),
@@ -75,12 +77,10 @@ export function untrainedPlan(
   partitions: PartitionOptions,
   { seed = 1, signal }: PlannerOptions,
   used: () => number,
+  geometry?: Geometry,
 ): WorkPlan | undefined {
-  const { environment, strategies } = chosenPartition(judge, partitions, { seed, ...(signal && { signal }) }, used);
-  let best: { readonly plan: WorkPlan; readonly ms: number } | undefined;
-  for (const strategy of strategies) {
-    const ms = environment.episode(strategy);
-    if (ms < (best?.ms ?? Number.POSITIVE_INFINITY)) best = { plan: environment.plan, ms };
-  }
-  return best?.plan;
+  const given = { seed, ...(signal && { signal }) };
+  const { environment, strategies } = chosenPartition(judge, partitions, given, used, geometry);
+  const ms = environment.episode(bestOf(environment, strategies));
+  return ms === Number.POSITIVE_INFINITY ? undefined : environment.plan;
 }

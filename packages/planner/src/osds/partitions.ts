@@ -20,6 +20,8 @@ export interface Candidate {
 }
 
 export interface RaceOptions {
+  /** Row algebra to share. */
+  readonly geometry?: Geometry;
   /** Episodes of all candidates together, strategies to begin with not counted. */
   readonly episodes: number;
   readonly seed: number;
@@ -42,10 +44,9 @@ interface Runner {
 export function racePartitions(
   simulator: PlanSimulator,
   partitions: readonly LcPssPartition[],
-  { episodes, seed, given, stop }: RaceOptions,
+  { geometry = new Geometry(simulator.task), episodes, seed, given, stop }: RaceOptions,
 ): Candidate[] {
   const random = new RandomSource(seed);
-  const geometry = new Geometry(simulator.task);
   let episode = 0;
   const all = partitions.map((partition): Runner => {
     const environment = new SplitEnvironment(simulator, partition.ends, { geometry });

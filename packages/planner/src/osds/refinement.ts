@@ -89,8 +89,8 @@ export function refine(
   return { candidate, episodes: done };
 }
 
-/** The best of these strategies. */
-function bestOf(environment: SplitEnvironment, strategies: readonly Strategy[]): Strategy {
+/** The best of these strategies; at least one. */
+export function bestOf(environment: SplitEnvironment, strategies: readonly Strategy[]): Strategy {
   const judged = strategies.map((strategy) => ({ strategy, ms: environment.episode(strategy) }));
   return judged.reduce((best, one) => (one.ms < best.ms ? one : best)).strategy;
 }

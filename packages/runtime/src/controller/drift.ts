@@ -50,6 +50,8 @@ const FAR_OFF = 2;
 /** It need not be waited for the whole window where the factors of the images so far, each beyond that, multiplied are this: three of twice as long. */
 const VERY_FAR_OFF = 8;
 const FEW = 2;
+/** So many that are far off always are. */
+const ENOUGH = 3;
 /** Slow images in a row are sudden when their factors, multiplied, are this: one that took twice as long, or two of 1.41 times. */
 const SUDDEN = 2;
 /** An image counts as slow from this factor on. */
@@ -110,7 +112,7 @@ export class DriftWatch {
    */
   addDisturbed(sample: DriftSample): number | undefined {
     const times = this.#timesAsLong(sample);
-    this.#disturbed = times > FAR_OFF ? [...this.#disturbed, times] : [];
+    this.#disturbed = times > FAR_OFF ? [...this.#disturbed, times].slice(-ENOUGH) : [];
     return isVeryFarOff(this.#disturbed) ? Math.min(...this.#disturbed) : undefined;
   }
 

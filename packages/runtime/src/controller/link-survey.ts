@@ -4,6 +4,7 @@
  */
 import type { Context } from './context.js';
 import type { Generation } from './generation.js';
+import { SLOWER } from './links.js';
 import { pairsToMeasure } from './network.js';
 import { linkKey } from './registry.js';
 import { plannable } from './task.js';
@@ -21,14 +22,12 @@ export interface Surveyed {
 /** What one measurement is given where nothing else is said. */
 const LINK_MS = 10_000;
 /** What a glance at one is given. */
-const GLANCE_MS = 1000;
+const GLANCE_DEADLINE_MS = 1000;
 /** On top of what one measurement is given, for its order and answer. */
 const ORDER_MS = 2000;
 /** How often links that carry nothing are looked at, and by which factor they must have changed. */
 const REFRESH_MS = 15_000;
 const REFRESH_CHANGE = 1.3;
-/** Of a link that is slower by this factor it is told at once. */
-const MUCH_SLOWER = 2;
 
 export interface IdleTerms {
   /** The plan in force. */
@@ -78,7 +77,7 @@ export class LinkSurvey {
     for (const { id } of plannable(registry, model?.hash ?? '', suspects)) {
       const known = registry.links.get(linkKey(CONTROLLER, id));
       if (known === undefined || this.#context.closed || !(ends.has(CONTROLLER) || ends.has(id))) continue;
-      const mbps = await directory.slowerLink(id, known, GLANCE_MS).catch(() => undefined);
+      const mbps = await directory.slowerLink(id, known, GLANCE_DEADLINE_MS).catch(() => undefined);
       if (mbps === undefined) continue;
       slower += 1;
       const own = [...registry.links.values()].filter(({ from, to }) => from === id || to === id);
@@ -104,7 +103,7 @@ export class LinkSurvey {
         await this.#one(from, to, address);
         measured += 1;
         const is = context.registry.links.get(linkKey(from, to))?.mbps ?? was;
-        if (was > MUCH_SLOWER * is) this.#slower();
+        if (was > SLOWER * is) this.#slower();
       } catch (error) {
         failed += 1;
         context.problem(error);

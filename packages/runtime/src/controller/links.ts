@@ -42,8 +42,8 @@ const GLANCE_BYTES = 2 ** 15;
 /** So many of them at least, in so many ms at least: one alone, or a few at once, may wait for others on the link. */
 const GLANCES = 2;
 const GLANCE_MS = 60;
-/** Each may take so many times as long as known, and so many ms longer. */
-const SLOWER = 2;
+/** A link is much slower where messages take more than so many times as long as known; and so many ms longer, where few tell. */
+export const SLOWER = 2;
 const LATER_MS = 2;
 
 /**

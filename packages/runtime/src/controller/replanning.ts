@@ -134,13 +134,18 @@ export class Replanning {
     if (this.#preparing === undefined) return;
     const { work, asked, stop } = this.#preparing;
     try {
-      const now = this.#known(model);
-      const next = now === undefined ? undefined : moved(work, asked.ids, now.asked.ids);
-      if (now === undefined || next === undefined) return;
-      if (!(now.judge.latency(next) < now.runningMs * this.#margin)) stop.abort();
+      if (this.#pays(model, work, asked) === false) stop.abort();
     } catch (error) {
       this.#context.problem(error);
     }
+  }
+
+  /** Whether a plan is better than the one in force by what is known by now; undefined where it cannot run any more. */
+  #pays(model: ServedModel, work: WorkPlan, { ids }: Asked): boolean | undefined {
+    const now = this.#known(model);
+    const next = now === undefined ? undefined : moved(work, ids, now.asked.ids);
+    if (now === undefined || next === undefined) return undefined;
+    return now.judge.latency(next) < now.runningMs * this.#margin;
   }
 
   /**
@@ -331,26 +336,19 @@ export class Replanning {
     }
     this.#failures = 0;
     cluster = attempt.cluster;
+    const readyAt = performance.now();
+    const isOld = running !== undefined && readyAt - asking > OLD_MS;
+    const slower = isOld && !stop.signal.aborted ? await this.#terms.glance() : 0;
     // A device may have failed, or the controller have been closed, when it was just ready.
-    if (stop.signal.aborted || this.#context.closed) {
+    if (stop.signal.aborted || this.#isStale(asked) || this.#context.closed) {
       await cluster.close();
       this.need('failed');
       return;
     }
-    const readyAt = performance.now();
-    if (running !== undefined && readyAt - asking > OLD_MS && (await this.#terms.glance()) > 0) {
-      // It was made for faster links.
-      const now = this.#known(model);
-      const next = now === undefined ? undefined : moved(work, asked.ids, now.asked.ids);
-      if (now === undefined || next === undefined || !(now.judge.latency(next) < now.runningMs * this.#margin)) {
-        await cluster.close();
-        this.need('drift', true);
-        return;
-      }
-    }
-    if (this.#isStale(asked) || this.#context.closed) {
+    // It was made for faster links.
+    if (slower > 0 && this.#pays(model, work, asked) !== true) {
       await cluster.close();
-      this.need('failed');
+      this.need('drift', true);
       return;
     }
     const prepared = { ids: asked.ids, work, plan, predicted: judge.run(work), cluster };

@@ -190,11 +190,17 @@ export class Watching {
   async #check(generation: Generation, factor: number, ends: ReadonlySet<string>): Promise<void> {
     if (this.#checking) return;
     this.#checking = true;
-    const slower = await this.#links.glance(ends);
+    const found = await this.#glance(ends);
     this.#checking = false;
-    if (slower === 0) return;
-    this.#planning.need('drift', true);
+    if (!found) return;
     await this.#ask(generation, factor, { measures: performance.now() - this.#linksLookedAt >= AGAIN_MS });
+  }
+
+  /** Has planned for links that became much slower, as far as a glance tells; whether any has. `ends`: as for `LinkSurvey.glance`. */
+  async #glance(ends?: ReadonlySet<string>): Promise<boolean> {
+    const slower = await this.#links.glance(ends);
+    if (slower > 0) this.#planning.need('drift', true);
+    return slower > 0;
   }
 
   /** Has the links measured that may be why images take so many times as long. `blind`: nothing else says which of them it is. */
@@ -204,13 +210,13 @@ export class Watching {
     if (!measures) return;
     // Measuring would only hold a plan up that is being prepared for what is known already.
     if (!blind) await this.#planning.settled(SETTLED_MS);
-    else if ((await this.#links.glance()) > 0) this.#planning.need('drift', true);
+    else await this.#glance();
     const { measured } = await this.#links.measure('all');
     if (measured > 0) this.#planning.need(blind ? 'drift' : 'measured', blind);
     this.#linksLookedAt = performance.now();
   }
 
-  /** Looks at the last image. `disturbed`: a plan that is to stand by was being loaded meanwhile. */
+  /** Looks at the last image. `disturbed`: a plan was being searched for or loaded meanwhile. */
   async #lookAt(generation: Generation, disturbed: boolean): Promise<void> {
     const context = this.#context;
     const trace = await generation.trace();
