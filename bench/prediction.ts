@@ -3,13 +3,17 @@
  *
  * Two providers of this machine, each on a core of its own. Both are profiled at the same time, so that each has the other for
  * a neighbour, as in the run. What an exchange costs is measured between the same providers, with a network that is nobody's.
- * Predictions are made before anything is run, and all of that several times, a pass after another: a machine has better and worse
- * minutes, and a profile of one tells little of a run in another. Of each plan the pass with the middle error is told. Where other
- * programs run meanwhile, a round counts only if they took next to nothing of it: Linux tells how long a process was kept from running.
+ * A machine has better and worse minutes, and what shares it, its memory above all, moves a profile as much as a run: so profiles
+ * and runs take turns, pass after pass, and the middle prediction is held against the middle of all runs before and after which both
+ * cores were at their pace (`_pace.ts`).
+ *
+ * Where it can be, all of that happens in a network of its own whose sockets keep to no pace: of a machine that is set to one (bbr),
+ * kernels hold back the end of a long message for milliseconds now and then, which no rate and no latency tells.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { gunzipSync } from 'node:zlib';
 import {
@@ -42,7 +46,8 @@ import {
   measureLoopback,
 } from '@distredge/runtime';
 import { buildZooModel } from '@distredge/zoo';
-import { median } from './_workloads.js';
+import { PacedCore } from './_pace.js';
+import { median, quantile } from './_workloads.js';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
 const SHARED = '../shared/models/';
@@ -58,15 +63,15 @@ const PLANS: readonly (readonly [label: string, volumes: VolumeRule, weights: re
   ['blocks, 2:1', 'blocks', [2, 1]],
   ['layers, 1:1', 'layers', [1, 1]],
 ];
-const PASSES = 3;
-/** Rounds that count, of each plan and pass. */
-const ROUNDS = 15;
-/** How long to try to get them, in ms for each pass. */
-const PATIENCE_MS = Number(process.env['PATIENCE_S'] ?? 20) * 1000;
-/** With fewer undisturbed rounds than this, all rounds count, and the line says so. */
+const PASSES = 7;
+/** How long the plans of a model are run in each pass, in ms. */
+const RUN_MS = Number(process.env['RUN_S'] ?? 8) * 1000;
+/** With fewer calm runs than this, all count, and the line says so. */
 const ENOUGH = 5;
-/** A round counts if nobody in it was kept from running for more than this share of it. */
-const DISTURBED = 0.02;
+/** After so long a provider that has nothing to do sleeps, and its core can be looked at, ms. */
+const ASLEEP_MS = 4;
+/** Set in the process that runs in a network of its own. */
+const APART = 'PREDICTION_APART';
 /** As the command line starts providers. */
 const ENVIRONMENT = { ...process.env, ...allocatorEnvironment(process.env) };
 
@@ -126,131 +131,107 @@ interface Contestant {
   readonly cluster: Cluster;
 }
 
-/** A plan in one pass. */
-interface Entry {
-  readonly predicted: SimulatedRun;
-  /** All rounds: how long each took, and for how long it was disturbed. */
-  readonly rounds: { readonly ms: number; readonly disturbedMs: number }[];
-  /** Per step of the program, how long it computed. */
+/** What is known of a plan so far. */
+interface Entry extends Contestant {
+  /** By each profile. */
+  readonly predicted: SimulatedRun[];
+  /** How long each run took, ms, and whether the cores were at their pace. */
+  readonly runs: { readonly ms: number; readonly calm: boolean }[];
+  /** How long each step of the program computed, ms. */
   readonly steps: Map<number, number[]>;
 }
 
-/** What Linux tells of the threads of processes: how long each has run, and been kept from running, in ms. Empty where it does not tell. */
-function threadsOf(pids: readonly number[]): Map<string, { readonly ran: number; readonly kept: number }>[] {
-  return pids.map((pid) => {
-    const threads = new Map<string, { ran: number; kept: number }>();
-    try {
-      for (const thread of readdirSync(`/proc/${pid}/task`)) {
-        const [ran = 0, kept = 0] = readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8')
-          .split(' ')
-          .map(Number);
-        threads.set(thread, { ran: ran / 1e6, kept: kept / 1e6 });
-      }
-    } catch {
-      // Not Linux, or a thread that has just ended.
-    }
-    return threads;
-  });
-}
-
-/**
- * For how long processes were kept from running between two looks, in ms: of each the thread that ran most. The others of a
- * process wait for that one, which is nobody else's doing.
- */
-function disturbance(before: ReturnType<typeof threadsOf>, after: ReturnType<typeof threadsOf>): number {
-  return after.reduce((sum, threads, index) => {
-    const changes = [...threads].map(([thread, { ran, kept }]) => {
-      const was = before[index]?.get(thread) ?? { ran: 0, kept: 0 };
-      return { ran: ran - was.ran, kept: kept - was.kept };
-    });
-    const most = changes.reduce((so, change) => (change.ran > so.ran ? change : so), { ran: 0, kept: 0 });
-    return sum + most.kept;
-  }, 0);
-}
-
-function quietRounds({ rounds }: Entry): number[] {
-  return rounds.filter(({ ms, disturbedMs }) => disturbedMs <= DISTURBED * ms).map(({ ms }) => ms);
-}
-
-async function prepare(analysis: Analysis, addresses: readonly string[]): Promise<Contestant[]> {
-  const contestants: Contestant[] = [];
+async function prepare(analysis: Analysis, addresses: readonly string[]): Promise<Entry[]> {
+  const entries: Entry[] = [];
   for (const [label, volumes, weights] of PLANS) {
     const plan = planByRule(analysis, { volumes, weights });
     const program = compile(analysis.graph, plan, analysis);
     const cluster = await connect(program, { transport: createTcpTransport(), addresses });
-    contestants.push({ label, plan, cluster });
+    entries.push({ label, plan, cluster, predicted: [], runs: [], steps: new Map() });
   }
-  return contestants;
+  return entries;
+}
+
+async function atPace(cores: readonly PacedCore[]): Promise<boolean> {
+  await setTimeout(ASLEEP_MS);
+  return (await Promise.all(cores.map((core) => core.isKept()))).every((kept) => kept);
 }
 
 /** Predicts all plans, then runs them in turn. */
 async function pass(
-  contestants: readonly Contestant[],
+  entries: readonly Entry[],
   task: PlanningTask,
   inputs: Record<string, Tensor>,
-  pids: readonly number[],
-): Promise<Entry[]> {
+  cores: readonly PacedCore[],
+): Promise<void> {
   const predict = simulator(task);
-  const entries = contestants.map(({ plan }): Entry => {
-    return { predicted: predict.run(fromPlan(task.workload, plan)), rounds: [], steps: new Map() };
-  });
-  const until = performance.now() + PATIENCE_MS;
-  const enough = (entry: Entry): boolean => quietRounds(entry).length >= ROUNDS;
-  for (let round = -1; performance.now() < until && !entries.every(enough); round++) {
-    for (const [index, { rounds, steps }] of entries.entries()) {
-      const { cluster } = contestants[index] as Contestant;
+  for (const { plan, predicted } of entries) predicted.push(predict.run(fromPlan(task.workload, plan)));
+  const until = performance.now() + RUN_MS;
+  for (let round = -1; round < 1 || performance.now() < until; round++) {
+    for (const { cluster, runs, steps } of entries) {
       // The others' weights are in the caches: a run that does not count brings back one's own.
       await cluster.infer(inputs);
-      const before = threadsOf(pids);
+      const before = await atPace(cores);
       const started = performance.now();
       await cluster.infer(inputs);
       const ms = performance.now() - started;
+      const calm = (await atPace(cores)) && before;
       if (round < 0) continue;
-      rounds.push({ ms, disturbedMs: disturbance(before, threadsOf(pids)) });
+      runs.push({ ms, calm });
+      if (!calm) continue;
       for (const { step, start, end } of (await cluster.trace()).steps) {
         steps.set(step, [...(steps.get(step) ?? []), end - start]);
       }
     }
   }
-  return entries;
 }
 
-/** What a pass says of a plan. */
-interface Outcome {
-  readonly predictedMs: number;
-  readonly medianMs: number;
-  readonly error: number;
-  readonly computing: number;
-  readonly quiet: number;
-  readonly rounds: number;
+/** Times of the runs that count. */
+function counted({ runs }: Entry): { readonly times: readonly number[]; readonly enough: boolean } {
+  const calm = runs.filter((run) => run.calm);
+  const enough = calm.length >= ENOUGH;
+  return { times: (enough ? calm : runs).map(({ ms }) => ms), enough };
 }
 
-function outcomeOf(entry: Entry): Outcome {
-  const quiet = quietRounds(entry);
-  const all = entry.rounds.map(({ ms }) => ms);
-  const medianMs = median(quiet.length >= ENOUGH ? quiet : all);
-  const predictedMs = entry.predicted.latencyMs;
-  const error = predictedMs / medianMs - 1;
-  return { predictedMs, medianMs, error, computing: computeRatio(entry) - 1, quiet: quiet.length, rounds: all.length };
-}
-
-/** All computing, predicted over measured (each step by its quickest run). */
-function computeRatio({ predicted, steps }: Entry): number {
-  const said = predicted.events.reduce(
-    (sum, event) => (event.kind === 'compute' ? sum + event.end - event.start : sum),
-    0,
+/** All computing of the calm runs, predicted over measured. */
+function computing({ predicted, steps }: Entry): number {
+  const said = predicted.map(({ events }) =>
+    events.reduce((sum, event) => (event.kind === 'compute' ? sum + event.end - event.start : sum), 0),
   );
-  const took = [...steps.values()].reduce((sum, times) => sum + Math.min(...times), 0);
-  return said / took;
+  return median(said) / [...steps.values()].reduce((sum, times) => sum + median(times), 0);
 }
 
 const percent = (share: number): string => `${share >= 0 ? '+' : ''}${(100 * share).toFixed(1)} %`;
+const span = (from = Number.NaN, to = Number.NaN): string => `(${from.toFixed(1)}-${to.toFixed(1)})`;
+
+/** Runs this benchmark again in a network of its own; undefined where that cannot be had. */
+function apart(): Promise<number> | undefined {
+  if (process.env[APART] !== undefined || process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
+  const script = 'ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control && exec "$0" "$@"';
+  const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
+  const child = spawn('unshare', ['--net', 'sh', '-c', script, ...again], {
+    env: { ...process.env, [APART]: '1' },
+    stdio: 'inherit',
+  });
+  return new Promise((resolve) => {
+    child.once('error', () => resolve(1));
+    child.once('close', (code) => resolve(code ?? 1));
+  });
+}
+
+function congestionControl(): string {
+  try {
+    return readFileSync('/proc/sys/net/ipv4/tcp_congestion_control', 'utf8').trim();
+  } catch {
+    return 'not known';
+  }
+}
 
 async function main(): Promise<void> {
   const given = process.argv.slice(2);
   const models = given.length > 0 ? given : MODELS.map(([file, zoo]) => (existsSync(file) ? file : zoo));
   console.log(
-    `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}; load ${(loadavg()[0] ?? 0).toFixed(1)}`,
+    `${cpus().length} × ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}; load ${(loadavg()[0] ?? 0).toFixed(1)}; congestion control ${congestionControl()}`,
   );
   const [asleep, awake] = [await measureLoopback(), await measureLoopback({ busy: true })];
   const link = ({ mbps, latencyMs }: typeof awake): NetworkLink => ({ mbps, latencyMs });
@@ -259,7 +240,7 @@ async function main(): Promise<void> {
     `link: ${best.mbps.toFixed(0)} Mbit/s, ${best.latencyMs.toFixed(3)} ms; requester ${asleep.latencyMs.toFixed(3)} ms\n`,
   );
   console.log(
-    'model               plan         volumes  predicted     median     error             of all    computing  undisturbed',
+    'model               plan         volumes  predicted  (of profiles)     median    (quartiles)      error  computing        runs',
   );
   const errors: number[] = [];
   const exchanges: number[] = [];
@@ -269,12 +250,11 @@ async function main(): Promise<void> {
     const analysis = analyse(graph);
     const workload = workloadOf(analysis, path);
     const providers = await Promise.all([0, 1].map(providerOn));
+    const cores = [0, 1].map((core) => new PacedCore(core));
     const addresses = providers.map(({ address }) => address);
-    const contestants = await prepare(analysis, addresses);
-    const passes: Outcome[][] = [];
+    const entries = await prepare(analysis, addresses);
     try {
-      const pids = [process.pid, ...providers.map(({ child }) => child.pid ?? 0)];
-      while (passes.length < PASSES) {
+      for (let done = 0; done < PASSES; done++) {
         const profiles = (await Promise.all([0, 1].map((core) => profileOn(core, path)))).map(parseProfile);
         const exchange = await measureExchange({ transport: createTcpTransport(), addresses, mbps: best.mbps });
         exchanges.push(exchange.latencyMs);
@@ -283,31 +263,33 @@ async function main(): Promise<void> {
           costs: profiles.map((profile, index) => profileCosts(workload, profile, `core ${index}`)),
           network: { medium: 'switched', requester: link(asleep), devices: [link(exchange), link(exchange)] },
         };
-        passes.push((await pass(contestants, task, inputsOf(graph), pids)).map(outcomeOf));
+        await pass(entries, task, inputsOf(graph), cores);
       }
     } finally {
-      for (const { cluster } of contestants) await cluster.close();
+      for (const { cluster } of entries) await cluster.close();
       for (const { child } of providers) child.disconnect();
+      for (const core of cores) core.close();
     }
-    for (const [index, { label, plan }] of contestants.entries()) {
-      const outcomes = passes.map((outcome) => outcome[index] as Outcome).sort((a, b) => a.error - b.error);
-      const { predictedMs, medianMs, error, computing, quiet, rounds } = outcomes[PASSES >> 1] as Outcome;
-      const enough = quiet >= ENOUGH;
-      errors.push(error);
+    for (const entry of entries) {
+      const latencies = entry.predicted.map(({ latencyMs }) => latencyMs).sort((a, b) => a - b);
+      const { times, enough } = counted(entry);
+      const error = median(latencies) / median(times) - 1;
       if (!enough) disturbed += 1;
+      errors.push(error);
       const cells = [
         (path.split('/').at(-1) ?? path)
           .replace(/\.onnx(\.gz)?$/, '')
           .slice(0, 19)
           .padEnd(20),
-        label.padEnd(13),
-        `${plan.volumes.length}`.padStart(7),
-        `${predictedMs.toFixed(1)} ms`.padStart(11),
-        `${medianMs.toFixed(1)} ms`.padStart(11),
-        percent(error).padStart(10),
-        ` (${percent(outcomes[0]?.error ?? 0)} to ${percent(outcomes.at(-1)?.error ?? 0)})`.padStart(22),
-        percent(computing).padStart(11),
-        `${quiet} of ${rounds}${enough ? '' : '*'}`.padStart(12),
+        entry.label.padEnd(13),
+        `${entry.plan.volumes.length}`.padStart(7),
+        `${median(latencies).toFixed(1)} ms`.padStart(11),
+        span(latencies[0], latencies.at(-1)).padStart(15),
+        `${median(times).toFixed(1)} ms`.padStart(11),
+        span(quantile(times, 0.25), quantile(times, 0.75)).padStart(15),
+        percent(error).padStart(11),
+        percent(computing(entry) - 1).padStart(11),
+        `${times.length} of ${entry.runs.length}${enough ? '' : '*'}`.padStart(12),
       ];
       console.log(cells.join(''));
     }
@@ -315,9 +297,11 @@ async function main(): Promise<void> {
   const middle = errors.length === 0 ? 'not known' : `${(100 * median(errors.map(Math.abs))).toFixed(1)} %`;
   console.log(`\nmedian error ${middle}, of ${errors.length} plans`);
   console.log(`an exchange takes ${exchanges.map((took) => took.toFixed(2)).join(', ')} ms beyond its bytes`);
-  if (disturbed > 0) console.log(`* all rounds count for ${disturbed} plans: too few were undisturbed`);
-  console.log(`load ${(loadavg()[0] ?? 0).toFixed(1)} at the end; "computing" takes each step by its quickest run`);
+  if (disturbed > 0)
+    console.log(`* all runs count for ${disturbed} plans: before and after too few were both cores at their pace`);
+  console.log(`load ${(loadavg()[0] ?? 0).toFixed(1)} at the end`);
 }
 
-await main();
-process.exit();
+const code = await apart();
+if (code === undefined) await main();
+process.exit(code ?? 0);
