@@ -1,6 +1,7 @@
 /**
  * Sub-models of parts that stand alone: some ops of a workload, or its head, as a part would run them, with everything they
- * read coming in and everything they make going out. For measuring what parts take, without a plan.
+ * read coming in and everything they make going out. For measuring what parts take, without a plan. Rows that ops have made come in as
+ * a part of a divided volume has them: its own and another device's, to be joined.
  */
 import { groupsOf, type WorkGroup } from '../cost/groups.js';
 import type { Workload } from '../cost/workload.js';
@@ -213,9 +214,21 @@ class Writer implements PartWriter {
     return { stage: 0, part, needs, products, work, partials, results: [], flops: flopsOf(analysis, work) };
   }
 
+  /** What a part reads of a value: of what ops made, the last row comes from another device. */
+  #piecesOf(value: string, range: Range): Piece[] {
+    const { axes, graph } = this.#analysis;
+    const made = axes.has(value) && !graph.inputs.includes(value);
+    if (!made || range.to - range.from < 2) return [{ value, range }];
+    const end = range.to - 1;
+    return [
+      { value, range: { from: range.from, to: end } },
+      { value, range: { from: end, to: range.to } },
+    ];
+  }
+
   #write(stage: Stage, step: StepDraft, rows: readonly number[], lowered: Lowered = this.#base): PartModel {
     const alone = { ...step, stage: 0 };
-    const needs = [...step.needs].map(([value, range]): Piece => ({ value, range }));
+    const needs = [...step.needs].flatMap(([value, range]) => this.#piecesOf(value, range));
     const products = step.products.map(({ value, owned }): Piece => ({ value, range: owned }));
     const flow: Exchange = {
       steps: [alone],
@@ -225,9 +238,11 @@ class Writer implements PartWriter {
       ],
       reads: [
         new Map(
-          needs.map(({ value, range }, piece): [string, Segment[]] => [
-            value,
-            [{ range, source: { kind: 'message', message: 0, piece } }],
+          [...step.needs.keys()].map((name): [string, Segment[]] => [
+            name,
+            needs.flatMap(({ value, range }, piece) =>
+              value === name ? [{ range, source: { kind: 'message', message: 0, piece } }] : [],
+            ),
           ]),
         ),
       ],
