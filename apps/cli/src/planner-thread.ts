@@ -15,6 +15,7 @@ import {
 } from '@distredge/planner';
 import type { ExitGate } from '@distredge/runtime';
 import type { PlannerAnswer, PlannerRequest, SideBySide } from './planner-worker.js';
+import { collector } from './steady-heap.js';
 
 const PROGRESS_MS = 50;
 
@@ -121,9 +122,14 @@ function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeE
   });
 }
 
+/** What a search remembers is worth nothing to the next one, and V8 would let several such heaps grow beside each other. */
+const collect = collector();
+
 parentPort?.on('message', (request: PlannerRequest) => {
-  handle(request).then(answer, (error: unknown) => {
-    const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
-    answer({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
-  });
+  handle(request)
+    .then(answer, (error: unknown) => {
+      const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
+      answer({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
+    })
+    .then(collect);
 });

@@ -37,12 +37,17 @@ export class HeapKeeper {
   }
 }
 
-/** Keeps this process's memory where it is, from now on. */
-export function keepHeapSteady(): void {
+/** Collects all of the heap of the thread that calls what it returns. */
+export function collector(): () => void {
   setFlagsFromString('--expose-gc');
   const collect = runInNewContext('gc') as () => void;
   setFlagsFromString('--no-expose-gc');
-  const keeper = new HeapKeeper({ size: oldSpace, collect });
+  return collect;
+}
+
+/** Keeps this process's memory where it is, from now on. */
+export function keepHeapSteady(): void {
+  const keeper = new HeapKeeper({ size: oldSpace, collect: collector() });
   setInterval(() => keeper.look(), LOOK_MS).unref();
 }
 

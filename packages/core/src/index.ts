@@ -36,6 +36,7 @@ export {
 export { fromPlan, toPlan } from './cost/convert.js';
 export { type CpuModel, type DeviceModelSpec, deviceModelCosts, type GpuModel } from './cost/device-model.js';
 export { DEVICE_TYPES } from './cost/device-types.js';
+export { type DeviceKinds, deviceKinds, sameNumbers } from './cost/kinds.js';
 export {
   interpolate,
   PROFILE_VERSION,

@@ -157,7 +157,8 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
   for (let time = 0; time < times && end < 1; time++) {
     const joins = time === OSDS_TIME && !counted && (options.together?.index ?? 0) === 0;
     pool = joins ? [...begin, ...untrained(judge, evaluator, options)] : begin;
-    end = Math.min(1, Math.max(end, evaluator.done) + first);
+    // What looking for starts took is part of the first search; what OSDS takes comes on top.
+    end = Math.min(1, (time === 0 ? 0 : Math.max(end, evaluator.done)) + first);
     await search(rounds, end);
     while (end < 1 && evaluator.done < 1) {
       const before = leastOf(pool);

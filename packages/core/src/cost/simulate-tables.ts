@@ -3,6 +3,7 @@
  * ends; for rows [from, to) of its end tensor a **work** knows what a part reads, makes and owns, and what it takes on each kind
  * of device. The plans of one search have most of their parts in common, so works are made once and kept, up to a limit.
  */
+import { deviceKinds } from './kinds.js';
 import type { DeviceCosts, PlanningTask } from './task.js';
 import type { Workload } from './workload.js';
 
@@ -80,12 +81,9 @@ export class Tables {
       for (const { tensor } of op.reads) this.readBy[tensor] = index;
     });
     for (const tensor of [...outputs, ...(head?.reads ?? [])]) this.readBy[tensor] = ops.length;
-    const kinds: DeviceCosts[] = [];
-    this.kinds = Int32Array.from(costs, (device) => {
-      const known = kinds.findIndex((kind) => sameTimes(kind, device));
-      return known < 0 ? kinds.push(device) - 1 : known;
-    });
-    this.#kindCosts = kinds;
+    const kinds = deviceKinds(costs);
+    this.kinds = kinds.of;
+    this.#kindCosts = kinds.costs;
     this.#from = new Int32Array(tensors.length);
     this.#to = new Int32Array(tensors.length);
   }
@@ -279,16 +277,4 @@ export class Tables {
       ms: new Float64Array(this.#kindCosts.length).fill(Number.NaN),
     };
   }
-}
-
-function sameTimes(a: DeviceCosts, b: DeviceCosts): boolean {
-  const same = (x: ArrayLike<number>, y: ArrayLike<number>): boolean => {
-    if (x === y) return true;
-    if (x.length !== y.length) return false;
-    for (let i = 0; i < x.length; i++) if (x[i] !== y[i]) return false;
-    return true;
-  };
-  if ((a.partMs ?? 0) !== (b.partMs ?? 0) || !same(a.edgeMsPerByte ?? [], b.edgeMsPerByte ?? [])) return false;
-  if (!same(a.readMsPerByte, b.readMsPerByte) || a.opMs.length !== b.opMs.length) return false;
-  return a.opMs.every((table, op) => same(table, b.opMs[op] ?? []));
 }

@@ -12,7 +12,7 @@
  * On top come what must follow in turn: the head, and the result on its way back. Tensors that the requester wants are large for some
  * networks: their way back, behind what they are made from, is a bound of its own (`serial.ts`), and the larger one counts.
  */
-import type { DeviceCosts, NetworkLink, PlanningTask, Workload } from '@distredge/core';
+import { type DeviceCosts, type NetworkLink, type PlanningTask, sameNumbers, type Workload } from '@distredge/core';
 import { nowMs } from '../clock.js';
 import { BYTES_PER_MS } from '../units.js';
 import { type Arrival, arrivalOf } from './arrival.js';
@@ -81,12 +81,6 @@ function largestInput({ tensors, inputs }: Workload): number {
   const bytes = (index: number): number => (tensors[index]?.rows ?? 0) * (tensors[index]?.bytesPerRow ?? 0);
   for (let index = 1; index < inputs; index++) if (bytes(index) > bytes(best)) best = index;
   return best;
-}
-
-function sameNumbers(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }
 
 function alike(a: DeviceCosts, b: DeviceCosts): boolean {

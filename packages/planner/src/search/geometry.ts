@@ -2,7 +2,7 @@
  * The row algebra that the search needs: which tensors are alive at a cut, which rows a part reads of tensors made before
  * its volume, and how long a device computes for it. Answers are remembered, since a search asks the same again and again.
  */
-import type { PlanningTask, Workload } from '@distredge/core';
+import { type DeviceKinds, deviceKinds, type PlanningTask, type Workload } from '@distredge/core';
 
 /** Remembered answers; more are forgotten all at once. */
 const REMEMBERED = 200_000;
@@ -13,7 +13,7 @@ export type Pieces = Int32Array;
 /** What is known of the volume from one op to another: by first row and end of a part. */
 interface Span {
   readonly needs: Map<number, Pieces>;
-  /** Per device. */
+  /** Per kind of device. */
   readonly times: Map<number, number>[];
 }
 
@@ -64,6 +64,7 @@ export class Geometry {
   readonly ends: readonly number[];
   /** How many of the ops before an op cannot be divided. */
   readonly #wholeBefore: Int32Array;
+  readonly #kinds: DeviceKinds;
   /** More than any number of rows. */
   readonly #radix: number;
   readonly #live = new Map<number, Int32Array>();
@@ -94,6 +95,7 @@ export class Geometry {
     ops.forEach((op, index) => {
       this.#wholeBefore[index + 1] = (this.#wholeBefore[index] as number) + (op.whole ? 1 : 0);
     });
+    this.#kinds = deviceKinds(task.costs);
     this.ends = ops.map((_, index) => index);
     this.#radix = Math.max(0, ...ops.map((op) => op.rows)) + 1;
     this.#from = new Int32Array(tensors.length);
@@ -146,12 +148,13 @@ export class Geometry {
   /** Time the device computes for that part, ms. */
   ms(device: number, start: number, end: number, from: number, to: number): number {
     const { times } = this.#span(start, end);
-    times[device] ??= new Map();
-    const known = times[device] as Map<number, number>;
+    const kind = this.#kinds.of[device] as number;
+    times[kind] ??= new Map();
+    const known = times[kind] as Map<number, number>;
     const key = from * this.#radix + to;
     let ms = known.get(key);
     if (ms === undefined) {
-      ms = this.#walk(start, end, from, to, device);
+      ms = this.#walk(start, end, from, to, kind);
       known.set(key, ms);
       this.#remembered++;
     }
@@ -172,10 +175,10 @@ export class Geometry {
     return span;
   }
 
-  /** Leaves the rows wanted of every tensor in #from, #to; returns the device's time. */
-  #walk(start: number, end: number, from: number, to: number, device: number): number {
+  /** Leaves the rows wanted of every tensor in #from, #to; returns the time of a kind of device. */
+  #walk(start: number, end: number, from: number, to: number, kind: number): number {
     const { ops, tensors } = this.workload;
-    const costs = this.task.costs[device];
+    const costs = this.#kinds.costs[kind];
     const wantFrom = this.#from.fill(0);
     const wantTo = this.#to.fill(0);
     const rows = this.rows(end);
