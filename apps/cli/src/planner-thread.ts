@@ -122,8 +122,16 @@ function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeE
   });
 }
 
-/** What a search remembers is worth nothing to the next one, and V8 would let several such heaps grow beside each other. */
+/**
+ * What a search remembers is worth nothing to the next one, and V8 would let several such heaps grow beside each other. Only where there is
+ * much of it: collecting again and again makes V8 forget compiled code.
+ */
+const LARGE_HEAP_BYTES = 100e6;
 const collect = collector();
+
+function forget(): void {
+  if (process.memoryUsage().heapUsed > LARGE_HEAP_BYTES) collect();
+}
 
 parentPort?.on('message', (request: PlannerRequest) => {
   handle(request)
@@ -131,5 +139,5 @@ parentPort?.on('message', (request: PlannerRequest) => {
       const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
       answer({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
     })
-    .then(collect);
+    .then(forget);
 });

@@ -42,14 +42,17 @@ export interface AutoPlanned extends Planned {
 }
 
 /** Time of the first search where the budget allows for more, ms: a share for each device, within limits. */
-const FIRST_MS = { perDevice: 300, least: 600, most: 30_000 };
+const FIRST_MS = { perDevice: 240, least: 600, most: 30_000 };
 /** Budget where none is given: so many times that. Seldom used up, for the search ends where it gains little. */
 const DEFAULT_BUDGET = 3;
 /** What a search that goes on takes each time, as a share of the first one. */
 const AGAIN = 0.3;
 /** So often a search for classical plans begins anew, by chance elsewhere: what it ends in depends on that more than on its length. */
 const CLASSICAL_TIMES = 4;
-/** In this one of those times the published search takes part, without its agent: share of the budget that it may use, and its episodes. */
+/**
+ * In this one of those times, or the first where the budget is not enough for two, the published search takes part, without its agent;
+ * where the budget is not even enough for one, it does not. Share of the budget that it may use, and its episodes.
+ */
 const OSDS_TIME = 1;
 const OSDS_SHARE = 0.2;
 const OSDS_EPISODES = { raceEpisodes: 4000, refineEpisodes: 8000 };
@@ -154,15 +157,18 @@ export async function auto(task: PlanningTask, options: AutoOptions = {}): Promi
     : [ROUNDS, 1, LEAST_PLANS];
   const begin = pool;
   let end = 0;
+  const withOsds = !form.classical || first === 1 ? -1 : 2 * first > 1 ? 0 : OSDS_TIME;
   for (let time = 0; time < times && end < 1; time++) {
-    const joins = time === OSDS_TIME && !counted && (options.together?.index ?? 0) === 0;
+    const joins = time === withOsds && (options.together?.index ?? 0) === 0;
     pool = joins ? [...begin, ...untrained(judge, evaluator, options)] : begin;
-    // What looking for starts took is part of the first search; what OSDS takes comes on top.
-    end = Math.min(1, (time === 0 ? 0 : Math.max(end, evaluator.done)) + first);
+    // What looking for starts took is part of the first search; what OSDS took comes on top.
+    end = Math.min(1, (joins ? Math.max(end, evaluator.done) : end) + first);
     await search(rounds, end);
-    while (end < 1 && evaluator.done < 1) {
+    /** What comes before OSDS leaves it room. */
+    const most = time < withOsds ? Math.max(end, 1 - OSDS_SHARE - first) : 1;
+    while (end < most && evaluator.done < 1) {
       const before = leastOf(pool);
-      end = Math.min(1, end + AGAIN * first);
+      end = Math.min(most, end + AGAIN * first);
       await search(MORE_ROUNDS, end);
       if (leastOf(pool) > before * (1 - WORTH) && evaluator.evaluations >= least) break;
     }
