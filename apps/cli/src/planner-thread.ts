@@ -129,15 +129,14 @@ function doesNotFit(name: string, { workload, costs }: PlanningTask): DistrEdgeE
 const LARGE_HEAP_BYTES = 100e6;
 const collect = collector();
 
-function forget(): void {
+function reply(message: PlannerAnswer): void {
+  answer(message);
   if (process.memoryUsage().heapUsed > LARGE_HEAP_BYTES) collect();
 }
 
 parentPort?.on('message', (request: PlannerRequest) => {
-  handle(request)
-    .then(answer, (error: unknown) => {
-      const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
-      answer({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
-    })
-    .then(forget);
+  handle(request).then(reply, (error: unknown) => {
+    const facts = error instanceof DistrEdgeError ? error.toJSON() : undefined;
+    reply({ error: facts ?? { code: 'INTERNAL', message: error instanceof Error ? error.message : String(error) } });
+  });
 });
