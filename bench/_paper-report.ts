@@ -290,7 +290,8 @@ method, LC-PSS with several α and OSDS; \`auto --classical\` and \`auto\` are t
 general ones. Every method sees the same costs and is judged by the same simulator. Higher is better; the best of a row is bold.
 
 \`npm run bench -- paper\` makes everything on this page, \`--only NAME\` one experiment of it, \`--quick\` with smaller budgets. Budgets are
-processor time, so a slower machine plans a little worse, a busy one does not; seeds are fixed.
+processor time, so a slower machine plans a little worse, a busy one does not; seeds are fixed. \`osds\` has no limit of time here, and
+takes 2 to 10 s for its partitions alone; with equal time \`auto --classical\` is not behind it (\`npx distredge bench planners --classical\`).
 `;
 
 export function writeReport(folder: URL, results: Results): void {
