@@ -5,12 +5,12 @@
  * a neighbour, as in the run. What an exchange costs is measured between the same providers, with a network that is nobody's.
  * A machine has better and worse minutes, and what shares it, its memory above all, moves a profile as much as a run: so profiles
  * and runs take turns, pass after pass, and the middle prediction is held against the middle of all runs before and after which both
- * cores were at their pace (`_pace.ts`).
+ * cores were at their pace (`_core-watch.ts`).
  *
  * Where it can be, all of that happens in a network of its own whose sockets keep to no pace: of a machine that is set to one (bbr),
  * kernels hold back the end of a long message for milliseconds now and then, which no rate and no latency tells.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, loadavg } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
@@ -46,7 +46,7 @@ import {
   measureLoopback,
 } from '@distredge/runtime';
 import { buildZooModel } from '@distredge/zoo';
-import { PacedCore } from './_pace.js';
+import { CoreWatch } from './_core-watch.js';
 import { median, quantile } from './_workloads.js';
 
 const MAIN = fileURLToPath(new URL('../../apps/cli/dist/main.js', import.meta.url));
@@ -72,6 +72,8 @@ const ENOUGH = 5;
 const ASLEEP_MS = 4;
 /** Set in the process that runs in a network of its own. */
 const APART = 'PREDICTION_APART';
+/** Makes ready a network that a process has for itself. */
+const NETWORK = 'ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control';
 /** As the command line starts providers. */
 const ENVIRONMENT = { ...process.env, ...allocatorEnvironment(process.env) };
 
@@ -125,14 +127,11 @@ function inputsOf(graph: Graph): Record<string, Tensor> {
   );
 }
 
-interface Contestant {
+/** What is known of a plan so far. */
+interface Entry {
   readonly label: string;
   readonly plan: Plan;
   readonly cluster: Cluster;
-}
-
-/** What is known of a plan so far. */
-interface Entry extends Contestant {
   /** By each profile. */
   readonly predicted: SimulatedRun[];
   /** How long each run took, ms, and whether the cores were at their pace. */
@@ -152,9 +151,9 @@ async function prepare(analysis: Analysis, addresses: readonly string[]): Promis
   return entries;
 }
 
-async function atPace(cores: readonly PacedCore[]): Promise<boolean> {
+async function atPace(cores: readonly CoreWatch[]): Promise<boolean> {
   await setTimeout(ASLEEP_MS);
-  return (await Promise.all(cores.map((core) => core.isKept()))).every((kept) => kept);
+  return (await Promise.all(cores.map((core) => core.isAtPace()))).every((kept) => kept);
 }
 
 /** Predicts all plans, then runs them in turn. */
@@ -162,7 +161,7 @@ async function pass(
   entries: readonly Entry[],
   task: PlanningTask,
   inputs: Record<string, Tensor>,
-  cores: readonly PacedCore[],
+  cores: readonly CoreWatch[],
 ): Promise<void> {
   const predict = simulator(task);
   for (const { plan, predicted } of entries) predicted.push(predict.run(fromPlan(task.workload, plan)));
@@ -206,15 +205,12 @@ const span = (from = Number.NaN, to = Number.NaN): string => `(${from.toFixed(1)
 
 /** Runs this benchmark again in a network of its own; undefined where that cannot be had. */
 function apart(): Promise<number> | undefined {
-  if (process.env[APART] !== undefined || process.platform !== 'linux' || process.getuid?.() !== 0) return undefined;
-  const script = 'ip link set lo up && echo reno > /proc/sys/net/ipv4/tcp_congestion_control && exec "$0" "$@"';
+  if (process.env[APART] !== undefined) return undefined;
+  const inNetwork = ['--net', 'sh', '-c', `${NETWORK} && exec "$0" "$@"`];
+  if (spawnSync('unshare', [...inNetwork, 'true'], { stdio: 'ignore' }).status !== 0) return undefined;
   const again = [process.execPath, ...process.execArgv, ...process.argv.slice(1)];
-  const child = spawn('unshare', ['--net', 'sh', '-c', script, ...again], {
-    env: { ...process.env, [APART]: '1' },
-    stdio: 'inherit',
-  });
+  const child = spawn('unshare', [...inNetwork, ...again], { env: { ...process.env, [APART]: '1' }, stdio: 'inherit' });
   return new Promise((resolve) => {
-    child.once('error', () => resolve(1));
     child.once('close', (code) => resolve(code ?? 1));
   });
 }
@@ -250,7 +246,7 @@ async function main(): Promise<void> {
     const analysis = analyse(graph);
     const workload = workloadOf(analysis, path);
     const providers = await Promise.all([0, 1].map(providerOn));
-    const cores = [0, 1].map((core) => new PacedCore(core));
+    const cores = [0, 1].map((core) => new CoreWatch(core));
     const addresses = providers.map(({ address }) => address);
     const entries = await prepare(analysis, addresses);
     try {

@@ -12,7 +12,14 @@
  * On top come what must follow in turn: the head, and the result on its way back. Tensors that the requester wants are large for some
  * networks: their way back, behind what they are made from, is a bound of its own (`serial.ts`), and the larger one counts.
  */
-import { type DeviceCosts, type NetworkLink, type PlanningTask, sameNumbers, type Workload } from '@distredge/core';
+import {
+  type DeviceCosts,
+  deviceKinds,
+  type NetworkLink,
+  type PlanningTask,
+  sameNumbers,
+  type Workload,
+} from '@distredge/core';
 import { nowMs } from '../clock.js';
 import { BYTES_PER_MS } from '../units.js';
 import { type Arrival, arrivalOf } from './arrival.js';
@@ -83,21 +90,26 @@ function largestInput({ tensors, inputs }: Workload): number {
   return best;
 }
 
-function alike(a: DeviceCosts, b: DeviceCosts): boolean {
+function sameHead(a: DeviceCosts, b: DeviceCosts): boolean {
   if (a.headBeforeMs !== b.headBeforeMs || a.headAfterMs !== b.headAfterMs) return false;
-  if (!sameNumbers(a.readMsPerByte, b.readMsPerByte) || !sameNumbers(a.headCutMs, b.headCutMs)) return false;
-  return a.opMs.every((table, op) => sameNumbers(table, b.opMs[op] ?? []));
+  return sameNumbers(a.headCutMs, b.headCutMs);
 }
 
 function classesOf({ costs, network }: PlanningTask): DeviceClass[] {
-  const classes: DeviceClass[] = [];
+  const kinds = deviceKinds(costs).of;
+  const classes: (DeviceClass & { readonly kind: number })[] = [];
   costs.forEach((device, index) => {
     const link = network.devices[index] as NetworkLink;
+    const kind = kinds[index] as number;
     const at = classes.findIndex(
-      (other) => other.link.mbps === link.mbps && other.link.latencyMs === link.latencyMs && alike(other.costs, device),
+      (other) =>
+        other.kind === kind &&
+        other.link.mbps === link.mbps &&
+        other.link.latencyMs === link.latencyMs &&
+        sameHead(other.costs, device),
     );
     const known = classes[at];
-    if (known === undefined) classes.push({ costs: device, link, count: 1 });
+    if (known === undefined) classes.push({ kind, costs: device, link, count: 1 });
     else classes[at] = { ...known, count: known.count + 1 };
   });
   return classes;

@@ -1,6 +1,6 @@
 /**
  * Whether a core runs at its pace. What shares it (the other thread of a core, another virtual machine) slows everything for a while,
- * and no operating system tells; a fixed piece of work does. `PacedCore` has it done by a process of its own on that core.
+ * and no operating system tells; a fixed piece of work does. `CoreWatch` has it done by a process of its own on that core.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
@@ -45,7 +45,7 @@ function workMs(): number {
   return sum < 0 ? Number.NaN : ms;
 }
 
-export class PacedCore {
+export class CoreWatch {
   readonly #child: ChildProcess;
   readonly #times: number[] = [];
 
@@ -56,7 +56,7 @@ export class PacedCore {
   }
 
   /** Whether the core is about as fast now as it mostly was in its better moments. */
-  async isKept(): Promise<boolean> {
+  async isAtPace(): Promise<boolean> {
     const ms = await new Promise<number>((resolve, reject) => {
       this.#child.once('exit', () => reject(new Error('the process that looks at a core has ended')));
       this.#child.once('message', (message) => {
